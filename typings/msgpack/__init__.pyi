@@ -1,0 +1,21 @@
+# msgpack ships no types; these are the parts in use.
+from typing import Any
+
+class UnpackException(Exception): ...
+
+def packb(o: Any, *, use_bin_type: bool = ..., strict_types: bool = ..., default: Any = ...) -> bytes: ...
+def unpackb(
+    packed: bytes | bytearray | memoryview,
+    *,
+    raw: bool = ...,
+    strict_map_key: bool = ...,
+    max_buffer_size: int = ...,
+    max_str_len: int = ...,
+    max_bin_len: int = ...,
+    max_array_len: int = ...,
+    max_map_len: int = ...,
+) -> Any: ...
+
+class Packer:
+    def __init__(self, *, use_bin_type: bool = ..., autoreset: bool = ...) -> None: ...
+    def pack(self, obj: Any) -> bytes: ...
