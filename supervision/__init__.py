@@ -1,1 +1,47 @@
-"""Placeholder docstring."""
+"""Keeps children alive: specs and restart rules, processes, liveness, orderly ends."""
+
+from __future__ import annotations
+
+from .backoff import Backoff
+from .context import ChildContext
+from .control import EXIT_PERMANENT
+from .errors import (
+    DuplicateChild,
+    ForkServerBroken,
+    ForkServerClosed,
+    InvalidSpec,
+    SpawnFailed,
+    SupervisionError,
+    SupervisorStopping,
+    UnknownChild,
+)
+from .events import ChildEvent, ChildState, ChildStatus, ExitReason
+from .forkserver import ForkServer
+from .process import Process
+from .spec import ChildSpec, Restart, Strategy, SupervisorSpec
+from .supervisor import Supervisor
+
+__all__ = [
+    "EXIT_PERMANENT",
+    "Backoff",
+    "ChildContext",
+    "ChildEvent",
+    "ChildSpec",
+    "ChildState",
+    "ChildStatus",
+    "DuplicateChild",
+    "ExitReason",
+    "ForkServer",
+    "ForkServerBroken",
+    "ForkServerClosed",
+    "InvalidSpec",
+    "Process",
+    "Restart",
+    "SpawnFailed",
+    "Strategy",
+    "SupervisionError",
+    "Supervisor",
+    "SupervisorSpec",
+    "SupervisorStopping",
+    "UnknownChild",
+]

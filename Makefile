@@ -1,0 +1,47 @@
+# `make demo` and `make test` do everything from a bare machine; each says what it installs before it does.
+VENV := .venv
+BIN := $(VENV)/bin
+# The oldest release of Claude Code that is supported; the pinned newest one is the default image.
+OLDEST_CLI := 2.1.197
+
+.PHONY: demo test check unit machine images bench clean
+
+demo: $(VENV)/.made machine
+	@$(BIN)/understudy demo
+
+test: $(VENV)/.made-dev machine images check
+	@$(BIN)/python -m pytest
+	@$(BIN)/python scripts/check_wheel.py
+
+# What needs no podman and ends in seconds.
+unit: $(VENV)/.made-dev
+	@$(BIN)/python -m pytest tests/unit
+
+check: $(VENV)/.made-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+
+machine: $(VENV)/.made
+	@$(BIN)/understudy doctor --fix --quiet
+	@$(BIN)/understudy image build
+
+images: machine
+	@$(BIN)/understudy image build --version $(OLDEST_CLI)
+
+bench: $(VENV)/.made-dev machine
+	@$(BIN)/python -m bench
+
+$(VENV)/.made: pyproject.toml scripts/make-venv
+	@echo "setting up $(VENV)"
+	@scripts/make-venv $(VENV)
+	@touch $@
+
+$(VENV)/.made-dev: $(VENV)/.made
+	@echo "setting up the tools for development"
+	@scripts/make-venv $(VENV) dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

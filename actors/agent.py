@@ -1,0 +1,261 @@
+"""ClaudeAgent: the actor that owns one container and one CLI, in a process of its own.
+
+The actor's loop only takes messages: requests, cancellations, pings. The work itself runs in one worker
+thread, so that a ping is answered, and a cancellation taken, in the middle of a turn.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pykka
+
+from understudy.transport import (
+    Agent2AgentProtocol,
+    AgentMessage,
+    ChannelClosed,
+    MessageType,
+    UnixSocketChannel,
+)
+
+from .errors import AgentError, PodmanError
+from .failure import POLICIES, FailureKind
+from .seat import Seat, SeatPlan
+from .task_runner import AgentCrash, Job, TaskRunner
+from .tasks.task import Task, TaskResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from understudy.supervision import ChildContext
+
+_log = logging.getLogger(__name__)
+
+ORCHESTRATOR = "orchestrator"
+_EXIT_CRASHED = 1
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """The worker has a result; tidying up comes next, in the worker."""
+
+    request: AgentMessage
+    result: TaskResult
+
+
+@dataclass(frozen=True)
+class _Tidy:
+    """The worker is ready for the next task."""
+
+
+@dataclass(frozen=True)
+class _Crashed:
+    """The worker cannot go on."""
+
+    crash: AgentCrash
+    task_id: str | None
+
+
+class ClaudeAgent(pykka.ThreadingActor):
+    """One agent: takes a task request at a time, answers with a `TaskResult`.
+
+    Args:
+        agent_id: its name on the bus.
+        protocol: its way to the orchestrator and to other agents.
+        make_seat: builds the seat, given what to do with the CLI's events.
+        runner_options: stall time, transcript folder (see `TaskRunner`).
+        warm_for: the task type to have a CLI ready for at start, or None.
+        on_ended: called once, when the agent cannot go on.
+    """
+
+    use_daemon_thread = True
+
+    def __init__(
+        self,
+        agent_id: str,
+        protocol: Agent2AgentProtocol,
+        make_seat: Callable[[Callable[[dict[str, Any]], None]], Seat],
+        *,
+        runner_options: dict[str, Any],
+        warm_for: str | None,
+        on_ended: Callable[[AgentCrash], None],
+    ) -> None:
+        super().__init__()
+        self.agent_id = agent_id
+        self.current_task: Task | None = None
+        self.is_running = False
+        self._protocol = protocol
+        self._warm_for = warm_for
+        self._on_ended = on_ended
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._seat = make_seat(self._on_cli_event)
+        self._runner = TaskRunner(
+            agent_id, self._seat, progress=self._tell_progress, **runner_options
+        )
+        self._worker = threading.Thread(
+            target=self._work_loop, name=f"understudy-worker-{agent_id}", daemon=True
+        )
+
+    def on_start(self) -> None:
+        """Take requests, and warm up meanwhile."""
+        self._protocol.register_handler(MessageType.TASK_REQUEST, self.actor_ref.tell)
+        self._protocol.register_handler(MessageType.COORDINATION, self.actor_ref.tell)
+        self._worker.start()
+        self.is_running = True
+        if self._warm_for:
+            self._work.put(lambda: self._seat.warm_up(cast("str", self._warm_for)))
+        self._work.put(lambda: self.actor_ref.tell(_Tidy()))
+
+    def on_stop(self) -> None:
+        """Interrupt what runs, end the container, remove its folders."""
+        self.is_running = False
+        if self.current_task is not None:
+            self._runner.cancel(self.current_task.task_id)
+        self._work.put(None)
+        self._worker.join(timeout=5.0)
+        self._seat.close()
+
+    def on_receive(self, message: object) -> None:
+        """Handle one message, in the actor's thread; never blocks on the work."""
+        match message:
+            case AgentMessage(message_type=MessageType.TASK_REQUEST):
+                self._take(message)
+            case AgentMessage(payload={"command": "cancel", "task_id": str(task_id)}):
+                self._runner.cancel(task_id)
+            case _Finished(request, result):
+                self.current_task = None
+                self._protocol.send_task_response(request, result.to_wire())
+            case _Tidy():
+                self._tell_state("ready")
+            case _Crashed(crash, task_id):
+                self._end(crash, task_id)
+            case _ if callable(message):
+                message()
+            case _:
+                _log.warning("%s: message ignored: %r", self.agent_id, message)
+
+    def _take(self, request: AgentMessage) -> None:
+        if self.current_task is not None:
+            busy = {"kind": "busy", "message": f"{self.agent_id} runs another task"}
+            self._protocol.send(
+                request.sender_id, MessageType.ERROR, busy, correlation_id=request.message_id
+            )
+            return
+        task = Task.from_wire(request.payload["task"])
+        job = Job(task, int(request.payload.get("attempt", 1)))
+        self.current_task = task
+        self._work.put(lambda: self._run(request, job))
+
+    def _run(self, request: AgentMessage, job: Job) -> None:
+        result = self._runner.run(job)
+        self.actor_ref.tell(_Finished(request, result))
+        self._seat.recycle()
+        self.actor_ref.tell(_Tidy())
+
+    def _work_loop(self) -> None:
+        while (work := self._work.get()) is not None:
+            task_id = self.current_task.task_id if self.current_task else None
+            try:
+                work()
+            except AgentCrash as crash:
+                self.actor_ref.tell(_Crashed(crash, task_id))
+            except (AgentError, OSError) as error:
+                self.actor_ref.tell(_Crashed(_as_crash(error), task_id))
+
+    def _end(self, crash: AgentCrash, task_id: str | None) -> None:
+        payload = {"kind": crash.kind.value, "message": crash.detail, "task_id": task_id}
+        self._protocol.send(ORCHESTRATOR, MessageType.ERROR, payload)
+        self._on_ended(crash)
+
+    def _tell_state(self, state: str) -> None:
+        container = self._seat.container
+        payload = {
+            "kind": "state",
+            "state": state,
+            "warm_for": self._seat.warm_for,
+            "container": self._seat.container_name,
+            "container_pid": container.pid if container else None,
+        }
+        self._protocol.send(ORCHESTRATOR, MessageType.STATUS_UPDATE, payload)
+
+    def _tell_progress(self, task_id: str, text: str) -> None:
+        payload = {"kind": "progress", "task_id": task_id, "text": text}
+        self._protocol.send(ORCHESTRATOR, MessageType.STATUS_UPDATE, payload)
+
+    def _on_cli_event(self, event: dict[str, Any]) -> None:
+        self._runner.on_event(event)
+
+
+def _as_crash(error: Exception) -> AgentCrash:
+    kind = FailureKind.CRASH
+    if isinstance(error, PodmanError) and error.kind == "image_missing":
+        kind = FailureKind.IMAGE
+    return AgentCrash(kind, str(error))
+
+
+def main(context: ChildContext) -> None:
+    """Run one agent as a supervised child until it is asked to stop or cannot go on.
+
+    `context.args`: bus (socket path), plan (fields of `SeatPlan`), stall_s, transcripts, warm_for.
+    """
+    args = context.args
+    logging.basicConfig(level=args["log_level"], format=_LOG_FORMAT)
+    ended: queue.SimpleQueue[AgentCrash | None] = queue.SimpleQueue()
+    channel = UnixSocketChannel(args["bus"], name=context.id, incarnation=context.incarnation)
+    protocol = Agent2AgentProtocol(context.id, channel, incarnation=context.incarnation)
+    plan = _plan(context)
+    options = {"stall_s": args["stall_s"], "transcripts": _path(args["transcripts"])}
+    ref = ClaudeAgent.start(
+        context.id,
+        protocol,
+        lambda on_event: Seat(plan, on_event=on_event),
+        runner_options=options,
+        warm_for=args["warm_for"],
+        on_ended=ended.put,
+    )
+    pump = threading.Thread(
+        target=_pump, args=(protocol, ended), name="understudy-pump", daemon=True
+    )
+    pump.start()
+    context.set_liveness(ref.tell)
+    context.on_stop(lambda: ended.put(None))
+    context.ready()
+    crash = ended.get()
+    ref.stop(block=True, timeout=15.0)
+    channel.close()
+    if crash is not None:
+        if POLICIES[crash.kind].permanent:
+            context.fail_permanently(crash.kind.value, crash.detail)
+        raise SystemExit(_EXIT_CRASHED)
+
+
+def _pump(protocol: Agent2AgentProtocol, ended: queue.SimpleQueue[AgentCrash | None]) -> None:
+    """Hand what arrives to the actor, until the bus is gone: then the agent has no purpose left."""
+    try:
+        while True:
+            protocol.process_messages(timeout_s=1.0)
+    except ChannelClosed:
+        ended.put(None)
+
+
+def _plan(context: ChildContext) -> SeatPlan:
+    fields = dict(context.args["plan"])
+    owner = fields.pop("owner")
+    return SeatPlan(
+        agent_id=context.id,
+        incarnation=context.incarnation,
+        root=Path(fields.pop("root")),
+        socket_dir=Path(fields.pop("socket_dir")),
+        owner=(int(owner[0]), int(owner[1])) if owner else None,
+        **fields,
+    )
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None

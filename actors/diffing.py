@@ -1,0 +1,228 @@
+"""What changed in a workspace, as a patch. git sees only copies: it never looks into the workspace.
+
+A workspace can hold `.gitattributes` that name filters, a `.git` with hooks and a monitor program,
+repositories in folders. None of it is in effect where git does not go: the files are read here,
+without following links, and handed to `git fast-import` into a repository of our own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+from .untrusted_tree import LeftOut, TreeFile, WorkspaceError, read_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+MAX_DIFF_BYTES = 10_000_000
+_GIT_TIMEOUT_S = 120.0
+_MAX_ERROR_CHARS = 500
+# ASCII that stands for itself between git's double quotes.
+_PLAIN = frozenset(range(ord(" "), ord("~") + 1)) - frozenset(b'"\\')
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """The changes since the baseline.
+
+    Attributes:
+        text: a patch for `git apply`; paths have a/ and b/ before them.
+        files_changed: all changed paths, also those that are not in the text.
+        truncated: whether something is missing in the text.
+        left_out: what is missing, with the reason.
+    """
+
+    text: str = ""
+    files_changed: list[str] = field(default_factory=list[str])
+    truncated: bool = False
+    left_out: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class Baseline:
+    """The state of a folder at one moment, to compare it with later.
+
+    Args:
+        git_dir: our own repository, made new; it must lie outside of the folder.
+        tree: the folder.
+        max_file_bytes, max_total_bytes: what is over them is not in the patch, but named.
+
+    Raises:
+        WorkspaceError: the folder cannot be read, or git fails.
+    """
+
+    def __init__(
+        self, git_dir: Path, tree: Path, *, max_file_bytes: int, max_total_bytes: int
+    ) -> None:
+        self._git_dir = git_dir
+        self._tree = tree
+        self._max_file_bytes = max_file_bytes
+        self._max_total_bytes = max_total_bytes
+        self._opaque: set[bytes] = set()
+        self._paths: frozenset[bytes] = frozenset()
+        shutil.rmtree(git_dir, ignore_errors=True)
+        git_dir.mkdir(mode=0o700)
+        self._git("init", "-q", "--bare", "--template=", str(git_dir))
+        self._paths, _ = self._import("base")
+
+    def diff(self, *, max_diff_bytes: int = MAX_DIFF_BYTES) -> Diff:
+        """What has changed since; may be called again.
+
+        Raises:
+            WorkspaceError: the folder cannot be read, or git fails.
+        """
+        _, left_out = self._import("work")
+        self._write_attributes()
+        names = self._compare("--name-only", "-z").split(b"\0")
+        changed = [_shown(name) for name in names if name]
+        text, cut = _limited(self._compare("-p", "--binary", "--full-index"), max_diff_bytes)
+        missing = {_shown(item.path): item.why for item in left_out}
+        if cut:
+            missing["(patch)"] = f"{cut} files; the patch is limited to {max_diff_bytes:,} bytes"
+        changed += [path for path in missing if path != "(patch)" and path not in changed]
+        return Diff(text, changed, bool(missing), missing)
+
+    def _import(self, branch: str) -> tuple[frozenset[bytes], list[LeftOut]]:
+        """Copy the folder's present state into a branch."""
+        seen: set[bytes] = set()
+        left_out: list[LeftOut] = []
+        with tempfile.TemporaryFile(dir=self._git_dir) as files:
+            try:
+                for item in read_tree(
+                    self._tree,
+                    max_file_bytes=self._max_file_bytes,
+                    max_total_bytes=self._max_total_bytes,
+                ):
+                    if isinstance(item, LeftOut):
+                        left_out.append(item)
+                        continue
+                    seen.add(item.path)
+                    self._note_opaque(item)
+                    _write_file(files, item)
+            except OSError as error:
+                reason = f"it cannot be read: {error.strerror or error}"
+                raise WorkspaceError(str(self._tree), reason, "run the task again") from error
+            gone = self._paths - seen
+            self._fast_import(branch, _deletions(gone, left_out), files)
+        return frozenset(seen), left_out
+
+    def _fast_import(self, branch: str, gone: Iterable[bytes], files: IO[bytes]) -> None:
+        with tempfile.TemporaryFile(dir=self._git_dir) as stream:
+            stream.write(b"commit refs/heads/%s\n" % branch.encode())
+            stream.write(b"committer understudy <> 0 +0000\ndata 0\n\n")
+            if branch != "base":
+                stream.write(b"from refs/heads/base\n")
+            # Deletions come first: a file can have become a folder, or a folder a file.
+            stream.writelines(b"D %s\n" % _quoted(path) for path in sorted(gone))
+            files.seek(0)
+            shutil.copyfileobj(files, stream)
+            stream.seek(0)
+            self._git("fast-import", "--quiet", "--force", stdin=stream)
+
+    def _note_opaque(self, item: TreeFile) -> None:
+        """Text in another encoding goes into the patch as binary: the patch itself is UTF-8."""
+        try:
+            item.data.decode()
+        except UnicodeDecodeError:
+            self._opaque.add(item.path)
+
+    def _write_attributes(self) -> None:
+        # The strongest of all attribute files. The first line undoes what a copy of the
+        # workspace's own may say, should a git read that from the branch.
+        lines = [b"* !diff !text !eol !filter !working-tree-encoding\n"]
+        lines += [_pattern(path) + b" -diff\n" for path in sorted(self._opaque)]
+        info = self._git_dir / "info"
+        info.mkdir(exist_ok=True)
+        (info / "attributes").write_bytes(b"".join(lines))
+
+    def _compare(self, *options: str) -> bytes:
+        prefixes = ("--src-prefix=a/", "--dst-prefix=b/")
+        safe = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
+        branches = ("refs/heads/base", "refs/heads/work", "--")
+        return self._git("diff-tree", "-r", *options, *safe, *prefixes, *branches)
+
+    def _git(self, *arguments: str, stdin: IO[bytes] | None = None) -> bytes:
+        command = ["git", "--git-dir", str(self._git_dir), *arguments]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self._git_dir,
+                env=_git_env(),
+                stdin=stdin or subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_GIT_TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise WorkspaceError("git", str(error), "install git, or look at the disk") from error
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip()[-_MAX_ERROR_CHARS:]
+            reason = f"git {arguments[0]} failed ({done.returncode}): {said}"
+            raise WorkspaceError(str(self._git_dir), reason, "is its disk full?")
+        return done.stdout
+
+
+def _git_env() -> dict[str, str]:
+    """No configuration but git's own defaults: none of the machine's, the user's or a caller's."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": "/nonexistent",
+        "XDG_CONFIG_HOME": "/nonexistent",
+        "LC_ALL": "C",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_ALLOW_PROTOCOL": "",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+
+
+def _write_file(stream: IO[bytes], file: TreeFile) -> None:
+    stream.write(b"M %s inline %s\n" % (file.mode.encode(), _quoted(file.path)))
+    stream.write(b"data %d\n%s\n" % (len(file.data), file.data))
+
+
+def _deletions(gone: Iterable[bytes], left_out: list[LeftOut]) -> list[bytes]:
+    """Paths that are not there any more; what could not be read counts as unchanged."""
+    kept = {item.path for item in left_out}
+    return [path for path in gone if not any(part in kept for part in _with_parents(path))]
+
+
+def _with_parents(path: bytes) -> list[bytes]:
+    ends = [i for i in range(len(path)) if path[i : i + 1] == b"/"]
+    return [path, *(path[:end] for end in ends)]
+
+
+def _limited(patch: bytes, max_bytes: int) -> tuple[str, int]:
+    """The patch, cut after the last file that fits, and the number of files that do not.
+
+    No line inside a file's part begins with "diff ": those of a text begin with a blank, + or -,
+    and those of a binary one hold no blank.
+    """
+    if len(patch) <= max_bytes:
+        return patch.decode(errors="replace"), 0
+    starts = [match.start() for match in re.finditer(rb"^diff --git ", patch, re.MULTILINE)]
+    end = max((start for start in starts if start <= max_bytes), default=0)
+    return patch[:end].decode(errors="replace"), sum(start >= end for start in starts)
+
+
+def _quoted(path: bytes) -> bytes:
+    """A path in git's double quotes: any byte may be in it, also a line feed."""
+    return b'"%s"' % b"".join(
+        bytes([byte]) if byte in _PLAIN else b"\\%03o" % byte for byte in path
+    )
+
+
+def _pattern(path: bytes) -> bytes:
+    """An attribute pattern that only this path matches."""
+    return _quoted(b"/" + re.sub(rb"([*?\[\\])", rb"\\\1", path))
+
+
+def _shown(path: bytes) -> str:
+    return path.decode(errors="backslashreplace")

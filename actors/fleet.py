@@ -1,0 +1,385 @@
+"""One running fleet: the processes, sockets and folders of a run, from their start to the last trace gone."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import queue
+import shutil
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from understudy.supervision import ChildEvent, ForkServer, Supervisor
+from understudy.transport import Agent2AgentProtocol, ChannelClosed, UnixSocketChannel
+
+from .agent import ORCHESTRATOR
+from .errors import FleetStopped, MachineNotReady
+from .fleet_specs import (
+    FleetPlaces,
+    agent_ids,
+    agent_spec,
+    agents_supervisor,
+    gateway_spec,
+    scripted_model_spec,
+    services_supervisor,
+)
+from .gateway import scrub
+from .handle import TaskHandle
+from .podman import image_exists, image_tag, podman_env
+from .podman.guard import Guard
+from .podman.sweep import sweep
+from .root import RootActor, RootLimits
+from .roster import Roster
+from .task_book import TaskBook
+from .tasks.queue import TaskQueue
+from .tasks.store import TaskStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from understudy.supervision import ChildSpec
+
+    from .gateway import Credentials
+    from .settings import Settings
+    from .tasks.task import Task
+
+_log = logging.getLogger(__name__)
+
+# Containers run as this user; it owns what is mounted into them when the fleet runs as root.
+CONTAINER_USER = (1000, 1000)
+_PRELOAD = ("understudy.actors.agent",)
+_TICK_S = 0.5
+_ASK_S = 30.0
+
+
+@dataclass(frozen=True)
+class FleetBase:
+    """Where fleets live on this machine."""
+
+    state_dir: Path
+    cache_dir: Path
+    run_root: Path
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Whom the gateway talks to: a URL, or a child that serves a scripted model in its place."""
+
+    credentials: Credentials
+    url: str | None = None
+    scripted_target: str | None = None
+
+
+class Fleet:
+    """Built by `start`, taken down by `stop`. Usable from any thread.
+
+    Args:
+        run_label: `service` for the long-running one (its tasks outlive it), else any word.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        base: FleetBase,
+        upstream: Upstream,
+        env: Mapping[str, str],
+        *,
+        run_label: str = "embedded",
+    ) -> None:
+        self.settings = settings
+        self._base = base
+        self._upstream = upstream
+        self._env = scrub(env)
+        self._run_label = run_label
+        run_id = uuid.uuid4().hex[:10]
+        self.places = FleetPlaces(
+            run_id=run_id,
+            run_dir=base.run_root / run_id,
+            work_dir=base.state_dir / "runs" / run_id,
+            transcripts=base.state_dir / "transcripts",
+            logs=base.state_dir / "logs",
+        )
+        self.store: TaskStore | None = None
+        self._events: queue.SimpleQueue[ChildEvent] = queue.SimpleQueue()
+        self._undo: list[Callable[[], object]] = []
+        self._stopped = threading.Event()
+        self._root: Any = None
+        self._agents: Any = None
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Bring everything up; returns when every agent's process runs.
+
+        Raises:
+            MachineNotReady: podman or the image is missing, or no agent came up.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self._unwind()
+            raise
+
+    def _start(self) -> None:
+        forks = ForkServer(_PRELOAD, self._env)
+        forks.start()
+        self._undo.append(forks.close)
+        image, env = self._check_machine()
+        self._make_places()
+        guard = Guard(self.places.run_id, env)
+        guard.start()
+        self._undo.append(guard.close)
+        self._start_root(image, env, forks)
+
+    def _check_machine(self) -> tuple[str, dict[str, str]]:
+        agent = self.settings.agent
+        image = agent.image or image_tag(agent.cli_version)
+        env = podman_env(self._base.cache_dir, self._env)
+        if not image_exists(image, env):
+            mend = "run `understudy image build`"
+            raise MachineNotReady(f"the agent image {image} is not there", mend)
+        return image, env
+
+    def _make_places(self) -> None:
+        places = self.places
+        for folder in (places.work_dir, places.transcripts, places.logs, places.run_dir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._undo.append(lambda: shutil.rmtree(places.run_dir, ignore_errors=True))
+        self._undo.append(lambda: shutil.rmtree(places.work_dir, ignore_errors=True))
+        for agent_id in self.agent_ids():
+            # The container's user must enter it; the folder above is closed to everybody else.
+            places.socket_dir(agent_id).mkdir(mode=0o755)
+            (places.work_dir / agent_id).mkdir()
+        lock = os.open(places.work_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._undo.append(lambda: os.close(lock))
+        self.store = TaskStore(self._base.state_dir / "tasks.db")
+        self._undo.append(self.store.close)
+
+    def _start_root(self, image: str, env: dict[str, str], forks: ForkServer) -> None:
+        settings, places = self.settings, self.places
+        channel = UnixSocketChannel(str(places.bus), is_server=True, name=ORCHESTRATOR)
+        self._undo.append(channel.close)
+        protocol = Agent2AgentProtocol(ORCHESTRATOR, channel)
+        assert self.store is not None
+        tasks = TaskQueue(
+            max_size=settings.task_queue.max_size, ageing_s=settings.task_queue.ageing
+        )
+        book = TaskBook(tasks, self.store, self._run_label)
+        limits = RootLimits(
+            max_running=settings.orchestrator.max_workers,
+            max_attempts=settings.supervision.max_attempts,
+            retry_wait_min_s=settings.supervision.backoff_min,
+            retry_wait_max_s=settings.supervision.backoff_max,
+        )
+        root = RootActor.start(
+            Roster(self.agent_ids()), book, protocol, limits, restart_agent=self._restart_agent
+        )
+        self._undo.append(lambda: root.stop(block=True, timeout=_ASK_S))
+        self._root = root.proxy()
+        self._spawn_threads(protocol, root.tell)
+        self._start_agents(image, env, forks, root.tell)
+
+    def _spawn_threads(self, protocol: Agent2AgentProtocol, tell: Callable[[object], None]) -> None:
+        def pump() -> None:
+            try:
+                while not self._stopped.is_set():
+                    protocol.process_messages(timeout_s=_TICK_S)
+            except ChannelClosed:
+                return
+
+        def tick() -> None:
+            while not self._stopped.wait(_TICK_S):
+                tell("tick")
+
+        threads = [
+            threading.Thread(target=target, name=f"understudy-{target.__name__}", daemon=True)
+            for target in (pump, tick)
+        ]
+        for thread in threads:
+            thread.start()
+            self._undo.append(partial(thread.join, 5.0))
+        self._undo.append(self._stopped.set)
+
+    def _start_agents(
+        self,
+        image: str,
+        env: dict[str, str],
+        forks: ForkServer,
+        tell: Callable[[object], None],
+    ) -> None:
+        owner = CONTAINER_USER if os.geteuid() == 0 else None
+        ids = self.agent_ids()
+        specs = [
+            agent_spec(i, self.settings, self.places, image=image, owner=owner, podman_env=env)
+            for i in ids
+        ]
+
+        def listener(event: ChildEvent) -> None:
+            tell(event)
+            self._events.put(event)
+
+        self._start_services(forks, listener)
+        agents = Supervisor.start(agents_supervisor(self.settings, specs), forks, listener)
+        self._agents = agents.proxy()
+        self._undo.append(partial(_shut_down, agents))
+        self._await_ready({*ids, "gateway"})
+        self._in_background(lambda: self._sweep(env))
+
+    def _start_services(self, forks: ForkServer, listener: Callable[[ChildEvent], None]) -> None:
+        settings, places, upstream = self.settings, self.places, self._upstream
+        children: list[ChildSpec] = []
+        url = upstream.url
+        if upstream.scripted_target:
+            children.append(scripted_model_spec(settings, places, upstream.scripted_target))
+            url = f"unix:{places.scripted_model}"
+        assert url is not None, "an upstream has a URL or a scripted model"
+        children.append(
+            gateway_spec(settings, places, self.agent_ids(), upstream.credentials, url)
+        )
+        services = Supervisor.start(services_supervisor(settings, children), forks, listener)
+        self._undo.append(partial(_shut_down, services))
+
+    def _await_ready(self, waiting: set[str]) -> None:
+        """Return when each of these children is ready.
+
+        Raises:
+            MachineNotReady: one gave up, or was not ready within the start-up time.
+        """
+        limit_s = self.settings.agent.startup_timeout
+        ends = time.monotonic() + limit_s
+        while waiting:
+            try:
+                event = self._events.get(timeout=max(0.0, ends - time.monotonic()))
+            except queue.Empty:
+                names = ", ".join(sorted(waiting))
+                reason = f"not ready within agent.startup_timeout ({limit_s:g} s): {names}"
+                raise MachineNotReady(reason, self._see_logs()) from None
+            if event.kind == "ready":
+                waiting.discard(event.child_id)
+            elif event.kind == "gave_up":
+                why = event.reason.detail if event.reason else "it ended again and again"
+                raise MachineNotReady(f"{event.child_id} does not start: {why}", self._see_logs())
+
+    def _see_logs(self) -> str:
+        return f"see the logs in {self.places.logs}"
+
+    def stop(self, why: str = "the fleet was stopped", *, grace_s: float = 0.0) -> None:
+        """End the fleet: no new task, running ones get `grace_s` to finish, nothing is left behind.
+
+        Tasks of the service wait for the next service; those of an embedded fleet end as canceled.
+        """
+        if self._stopped.is_set():
+            return
+        keep = self._run_label == "service"
+        if self._root is not None:
+            running = self._root.drain(why, keep_waiting=keep).get(timeout=_ASK_S)
+            self._wait_for_running(running, grace_s)
+            if not keep:
+                for task_id in running:
+                    self._root.cancel(task_id).get(timeout=_ASK_S)
+                self._wait_for_running(running, 5.0)
+            self._root.abandon(keep=keep).get(timeout=_ASK_S)
+        self._unwind()
+
+    def _wait_for_running(self, running: list[str], limit_s: float) -> None:
+        ends = time.monotonic() + limit_s
+        while running and time.monotonic() < ends:
+            if self._root.status().get(timeout=_ASK_S)["running"] == 0:
+                return
+            time.sleep(0.05)
+
+    def _unwind(self) -> None:
+        """Undo every step of the start, the last one first; one that fails does not stop the rest."""
+        while self._undo:
+            step = self._undo.pop()
+            try:
+                step()
+            except Exception:
+                _log.exception("a step of the shutdown failed; the rest goes on")
+        self._stopped.set()
+
+    # -- use ----------------------------------------------------------------------------------
+
+    def agent_ids(self) -> list[str]:
+        """The ids of this fleet's agents."""
+        return agent_ids(self.settings.orchestrator.num_agents)
+
+    def submit(self, tasks: list[Task]) -> list[TaskHandle]:
+        """Accept the tasks, all or none.
+
+        Raises:
+            FleetStopped: the fleet does not run.
+            QueueFull, DuplicateTask: see `RootActor.submit`.
+        """
+        if self._root is None or self._stopped.is_set():
+            raise FleetStopped("the fleet does not run")
+        handles = [TaskHandle(task.task_id, self.cancel) for task in tasks]
+        self._root.submit(tasks, handles).get(timeout=_ASK_S)
+        return handles
+
+    def recover(self) -> list[TaskHandle]:
+        """Take up the unfinished tasks of an earlier service."""
+        assert self.store is not None
+        rows = self.store.unfinished(self._run_label)
+        tasks = [(self.store.task(row.task_id), row.attempts) for row in rows]
+        handles = [TaskHandle(row.task_id, self.cancel) for row in rows]
+        self._root.recover(tasks, handles).get(timeout=_ASK_S)
+        return handles
+
+    def cancel(self, task_id: str) -> bool:
+        """End that task; False when it is not known or over."""
+        return bool(self._root.cancel(task_id).get(timeout=_ASK_S))
+
+    def status(self) -> dict[str, Any]:
+        """See `RootActor.status`."""
+        status: dict[str, Any] = self._root.status().get(timeout=_ASK_S)
+        return status
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _restart_agent(self, agent_id: str) -> None:
+        self._agents.kill_child(agent_id)
+
+    def _sweep(self, env: dict[str, str]) -> None:
+        """Remove what dead runs left: their containers, folders and sockets."""
+        for run_id in sweep(env, self._is_alive):
+            shutil.rmtree(self._base.run_root / run_id, ignore_errors=True)
+            shutil.rmtree(self._base.state_dir / "runs" / run_id, ignore_errors=True)
+
+    def _is_alive(self, run_id: str) -> bool:
+        return run_id == self.places.run_id or lock_is_held(
+            self._base.state_dir / "runs" / run_id / "lock"
+        )
+
+    def _in_background(self, work: Callable[[], object]) -> None:
+        thread = threading.Thread(target=work, name="understudy-sweep", daemon=True)
+        thread.start()
+        self._undo.append(partial(thread.join, _ASK_S))
+
+
+def lock_is_held(path: Path) -> bool:
+    """Whether a living process holds the lock file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _shut_down(supervisor: Any) -> None:  # noqa: ANN401 - pykka's refs are generic in the actor
+    supervisor.proxy().shutdown().get(timeout=_ASK_S)
+    supervisor.stop(block=True, timeout=_ASK_S)

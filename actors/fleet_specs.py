@@ -1,0 +1,184 @@
+"""What the supervisors are given: one child spec for each agent and for the gateway. Pure data from settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from understudy.supervision import Backoff, ChildSpec, Restart, Strategy, SupervisorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from .gateway import Credentials
+    from .settings import Settings
+
+# Containers end by themselves after a day, whatever became of their owner.
+_CONTAINER_LIFETIME_S = 24 * 3600
+SOCKET_NAME = "api.sock"
+
+
+@dataclass(frozen=True)
+class FleetPlaces:
+    """Where one run keeps its things.
+
+    `run_dir` holds the sockets (short paths), `work_dir` homes and workspaces; both go with the run.
+    """
+
+    run_id: str
+    run_dir: Path
+    work_dir: Path
+    transcripts: Path
+    logs: Path
+
+    @property
+    def bus(self) -> Path:
+        """The bus socket."""
+        return self.run_dir / "bus.sock"
+
+    @property
+    def scripted_model(self) -> Path:
+        """The scripted model's socket, where one stands in for the API."""
+        return self.run_dir / "model.sock"
+
+    def socket_dir(self, agent_id: str) -> Path:
+        """The folder mounted into that agent's containers."""
+        return self.run_dir / agent_id
+
+    def api_socket(self, agent_id: str) -> Path:
+        """The gateway's socket for that agent."""
+        return self.socket_dir(agent_id) / SOCKET_NAME
+
+
+def agent_ids(count: int) -> list[str]:
+    """`agent_000`, `agent_001`, …"""
+    return [f"agent_{number:03d}" for number in range(count)]
+
+
+def agent_spec(
+    agent_id: str,
+    settings: Settings,
+    places: FleetPlaces,
+    *,
+    image: str,
+    owner: tuple[int, int] | None,
+    podman_env: Mapping[str, str],
+) -> ChildSpec:
+    """The child spec of one agent."""
+    agent = settings.agent
+    plan = {
+        "run_id": places.run_id,
+        "image": image,
+        "root": str(places.work_dir / agent_id),
+        "socket_dir": str(places.socket_dir(agent_id)),
+        "owner": list(owner) if owner else None,
+        "memory": agent.container_memory,
+        "cpus": agent.container_cpu,
+        "pids_limit": agent.pids_limit,
+        "model": agent.model,
+        "max_turns": agent.max_turns,
+        "startup_timeout_s": agent.startup_timeout,
+        "lifetime_s": _CONTAINER_LIFETIME_S,
+        "max_file_bytes": settings.storage.max_file_bytes,
+        "max_workspace_bytes": settings.storage.max_workspace_bytes,
+        "podman_env": dict(podman_env),
+        "cli_env": _cli_env(settings),
+    }
+    args: dict[str, Any] = {
+        "bus": str(places.bus),
+        "plan": plan,
+        "stall_s": agent.stall_timeout,
+        "transcripts": str(places.transcripts),
+        "warm_for": agent.warm_for,
+        "log_level": settings.orchestrator.log_level,
+    }
+    return ChildSpec(
+        id=agent_id,
+        target="understudy.actors.agent:main",
+        args=args,
+        restart=Restart.PERMANENT,
+        shutdown_s=settings.supervision.shutdown_timeout,
+        start_timeout_s=agent.startup_timeout,
+        backoff=_backoff(settings),
+        liveness_interval_s=agent.health_check_interval,
+        log_path=str(places.logs / f"{agent_id}.log"),
+    )
+
+
+def gateway_spec(
+    settings: Settings, places: FleetPlaces, agents: list[str], credentials: Credentials, url: str
+) -> ChildSpec:
+    """The child spec of the gateway, the one process that gets the key."""
+    return ChildSpec(
+        id="gateway",
+        target="understudy.actors.gateway.process:main",
+        args={
+            "bus": str(places.bus),
+            "name": "gateway",
+            "upstream": url,
+            "credentials": credentials.to_wire(),
+            "agents": {agent: str(places.api_socket(agent)) for agent in agents},
+        },
+        restart=Restart.PERMANENT,
+        shutdown_s=settings.supervision.shutdown_timeout,
+        start_timeout_s=settings.agent.startup_timeout,
+        backoff=_backoff(settings),
+        liveness_interval_s=settings.agent.health_check_interval,
+        log_path=str(places.logs / "gateway.log"),
+    )
+
+
+def scripted_model_spec(settings: Settings, places: FleetPlaces, target: str) -> ChildSpec:
+    """The child spec of the scripted model; `target` is its main function."""
+    return ChildSpec(
+        id="scripted_model",
+        target=target,
+        args={"unix": str(places.scripted_model)},
+        restart=Restart.PERMANENT,
+        shutdown_s=settings.supervision.shutdown_timeout,
+        start_timeout_s=settings.agent.startup_timeout,
+        backoff=_backoff(settings),
+        log_path=str(places.logs / "scripted_model.log"),
+    )
+
+
+def agents_supervisor(settings: Settings, children: list[ChildSpec]) -> SupervisorSpec:
+    """The supervisor of the agents, with the strategy that the configuration names."""
+    rules = settings.supervision
+    return SupervisorSpec(
+        id="agents",
+        strategy=Strategy(rules.strategy),
+        intensity=rules.intensity,
+        period_s=rules.period,
+        children=tuple(children),
+    )
+
+
+def services_supervisor(settings: Settings, children: list[ChildSpec]) -> SupervisorSpec:
+    """The supervisor of what agents rely on: the gateway, and a scripted model where one is used."""
+    rules = settings.supervision
+    return SupervisorSpec(
+        id="services",
+        strategy=Strategy.ONE_FOR_ONE,
+        intensity=rules.intensity,
+        period_s=rules.period,
+        children=tuple(children),
+    )
+
+
+def _backoff(settings: Settings) -> Backoff:
+    rules = settings.supervision
+    return Backoff(
+        min_s=rules.backoff_min,
+        max_s=rules.backoff_max,
+        factor=rules.backoff_factor,
+        jitter=rules.backoff_jitter,
+    )
+
+
+def _cli_env(settings: Settings) -> dict[str, str]:
+    return {
+        "CLAUDE_CODE_MAX_RETRIES": str(settings.gateway.api_retries),
+        "API_TIMEOUT_MS": str(int(settings.gateway.api_timeout * 1000)),
+    }

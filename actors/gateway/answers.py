@@ -1,0 +1,52 @@
+"""What the gateway itself answers, in the shape of the API's own errors."""
+
+from __future__ import annotations
+
+import json
+
+from aiohttp import web
+
+
+def api_error(status: int, kind: str, message: str) -> web.Response:
+    """An error as the Messages API would send it.
+
+    Args:
+        status: of HTTP.
+        kind: one of the API's words, such as `api_error` or `permission_error`.
+        message: for the one who reads the agent's log. It holds no secret.
+    """
+    body = {"type": "error", "error": {"type": kind, "message": message}}
+    return web.Response(
+        status=status, body=json.dumps(body).encode(), content_type="application/json"
+    )
+
+
+def refused(method: str, path: str) -> web.Response:
+    """The answer to what an agent has no need of."""
+    if path == "/":
+        # Claude Code asks `HEAD /` once at its start, and is content with any answer.
+        return api_error(404, "not_found_error", "nothing is here but the Messages API")
+    text = f"{method} {path[:200]} is not allowed: agents may only POST to /v1/messages"
+    return api_error(403, "permission_error", text)
+
+
+def too_large(limit_bytes: int) -> web.Response:
+    """The answer to a body over the limit."""
+    text = f"the request is over the gateway's limit of {limit_bytes} bytes"
+    return api_error(413, "request_too_large", text)
+
+
+def unreachable(upstream: str, reason: str) -> web.Response:
+    """The answer when the upstream refuses, resets or cannot be found."""
+    return api_error(502, "api_error", f"the gateway cannot reach {upstream}: {reason}")
+
+
+def timed_out(upstream: str) -> web.Response:
+    """The answer when the upstream keeps silent."""
+    return api_error(504, "timeout_error", f"{upstream} did not answer the gateway in time")
+
+
+def redirected(upstream: str, status: int) -> web.Response:
+    """The answer to a redirect, which is never followed: it could take the key elsewhere."""
+    text = f"{upstream} answers with a redirect ({status}); set its final address as the upstream"
+    return api_error(502, "api_error", text)

@@ -1,0 +1,168 @@
+"""What a container is, and the `podman run` that makes it: pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .machine import Machine
+from .names import name_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Podman's default profile (containers-common 0.50) without what a coding agent has no use for:
+# tracing other processes, mounts and new namespaces, keyrings, io_uring, and all sockets but Unix,
+# internet and netlink ones (so no AF_ALG, no vsock).
+SECCOMP_PROFILE = Path(__file__).with_name("seccomp.json")
+CONTAINER_UID = 1000
+CONTAINER_GID = 1000
+_KEEP_ID = f"--userns=keep-id:uid={CONTAINER_UID},gid={CONTAINER_GID}"
+HOME = "/home/agent"
+WORK = "/work"
+SOCKETS = "/run/agent"
+
+_NOFILE = 4096
+# RLIMIT_NPROC counts all processes of the user on the machine, so it stands above the sum of what a
+# whole fleet runs; each container's own bound is --pids-limit.
+_NPROC = 16384
+_DEFAULT_LIFETIME_S = 24 * 3600
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """A container with one program in it, cut off from the machine but for three folders.
+
+    Attributes:
+        name: see `container_name`.
+        image: must be on the machine; nothing is ever pulled.
+        command: the program and its arguments; it runs below an init.
+        home_dir: mounted at /home/agent. Under root it must belong to uid 1000, else to the caller.
+        work_dir: mounted at /work, where the program starts. Owner likewise.
+        socket_dir: mounted at /run/agent, read-only (connecting still works); None for none.
+        read_only_work: /work cannot be written to.
+        memory: podman's notation, such as "2g"; there is no swap beside it.
+        cpus: share of CPUs, such as "1.5".
+        pids_limit: most processes and threads at once.
+        timeout_s: seconds after which podman ends it, whatever became of its owner.
+        labels: beside those that the name and the owner give.
+        env: environment of the program.
+        hostname: name inside; "" takes podman's choice.
+    """
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    home_dir: Path
+    work_dir: Path
+    socket_dir: Path | None = None
+    read_only_work: bool = False
+    memory: str = "2g"
+    cpus: str = "1.0"
+    pids_limit: int = 256
+    timeout_s: int = _DEFAULT_LIFETIME_S
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    hostname: str = ""
+
+
+def run_argv(
+    spec: ContainerSpec, *, detach: bool, pidfile: Path | None, machine: Machine | None = None
+) -> list[str]:
+    """The whole command line.
+
+    With `pidfile` podman writes the number of the container's first process there, and the
+    container's id into the same name with the suffix ".cid".
+    """
+    machine = machine or Machine.here()
+    return [
+        *("podman", "run", *(["-d"] if detach else []), "-i", "--rm", "--pull=never"),
+        # The program holds the owner's pipes itself: nothing between, nothing kept in a log file.
+        "--log-driver=passthrough",
+        *([f"--pidfile={pidfile}", f"--cidfile={cid_file(pidfile)}"] if pidfile else []),
+        *_identity(spec),
+        *_life(spec),
+        *_isolation(machine),
+        *_limits(spec, machine),
+        *_mounts(spec),
+        *(f"--env={name}={value}" for name, value in {"HOME": HOME, **spec.env}.items()),
+        spec.image,
+        *spec.command,
+    ]
+
+
+def cid_file(pidfile: Path) -> Path:
+    """Where the container's id is written, beside the pid file."""
+    return pidfile.with_suffix(".cid")
+
+
+def _identity(spec: ContainerSpec) -> list[str]:
+    labels = {**name_labels(spec.name), **spec.labels}
+    return [
+        f"--name={spec.name}",
+        *([f"--hostname={spec.hostname}"] if spec.hostname else []),
+        *(f"--label={name}={value}" for name, value in labels.items()),
+    ]
+
+
+def _life(spec: ContainerSpec) -> list[str]:
+    return [
+        # Reaps what tools leave behind, and makes SIGTERM effective, which a PID 1 without a
+        # handler ignores.
+        "--init",
+        "--stop-timeout=2",
+        f"--timeout={spec.timeout_s}",
+        # An image may bring any of these; the command is ours alone.
+        "--entrypoint=",
+        "--no-healthcheck",
+        "--image-volume=ignore",
+        "--sdnotify=ignore",
+    ]
+
+
+def _isolation(machine: Machine) -> list[str]:
+    return [
+        *("--network=none", "--no-hosts", "--http-proxy=false"),
+        *("--ipc=private", "--cgroupns=private", "--shm-size=16m"),
+        # Rootless, the caller becomes uid 1000 inside, so that what it writes is the caller's.
+        *([_KEEP_ID] if machine.rootless else []),
+        f"--user={CONTAINER_UID}:{CONTAINER_GID}",
+        *("--cap-drop=all", "--security-opt=no-new-privileges"),
+        f"--security-opt=seccomp={SECCOMP_PROFILE}",
+        # SELinux would forbid to connect to the gateway's socket; relabelling the user's files to
+        # allow it is not our business.
+        *(["--security-opt=label=disable"] if machine.selinux else []),
+        *("--read-only", "--read-only-tmpfs=false"),
+        "--tmpfs=/tmp:rw,size=256m,mode=1777,nosuid,nodev",
+    ]
+
+
+def _limits(spec: ContainerSpec, machine: Machine) -> list[str]:
+    nofile, nproc = _NOFILE, _NPROC
+    if not machine.may_raise_limits:
+        nofile, nproc = min(nofile, machine.hard_nofile), min(nproc, machine.hard_nproc)
+    return [
+        # Without --memory-swap podman allows as much swap again.
+        *(f"--memory={spec.memory}", f"--memory-swap={spec.memory}", f"--cpus={spec.cpus}"),
+        *(f"--pids-limit={spec.pids_limit}", "--oom-score-adj=300"),
+        # One --ulimit replaces podman's whole default list, so all stand here.
+        *(f"--ulimit=nofile={nofile}:{nofile}", f"--ulimit=nproc={nproc}:{nproc}"),
+        "--ulimit=core=0:0",
+    ]
+
+
+def _mounts(spec: ContainerSpec) -> list[str]:
+    sockets = ("ro", "nosuid", "nodev", "noexec")
+    return [
+        _bind(spec.home_dir, HOME, "nosuid", "nodev"),
+        _bind(spec.work_dir, WORK, *(["ro"] if spec.read_only_work else []), "nosuid", "nodev"),
+        *([_bind(spec.socket_dir, SOCKETS, *sockets)] if spec.socket_dir else []),
+        f"--workdir={WORK}",
+    ]
+
+
+def _bind(source: Path, target: str, *options: str) -> str:
+    # --mount takes a line of CSV: quoted, a path may hold commas and colons, which --volume cannot.
+    quoted = f"source={source.absolute()}".replace('"', '""')
+    return ",".join(["--mount=type=bind", f'"{quoted}"', f"target={target}", *options])

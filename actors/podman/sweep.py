@@ -1,0 +1,163 @@
+"""Removing what dead runs left: containers, and the wreckage that podman itself does not show."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import logging
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .command import run_podman
+from .container import container_exists, remove_containers
+from .names import RUN_LABEL, is_run_id, owner_lives, parse_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+_log = logging.getLogger(__name__)
+_PROC = Path("/proc")
+_CGROUPS = Path("/sys/fs/cgroup")
+_TIMEOUT_S = 30.0
+
+
+def sweep(env: Mapping[str, str], is_alive: Callable[[str], bool]) -> list[str]:
+    """Remove the containers of dead runs; the ids of those runs.
+
+    A run is dead when `is_alive(run_id)` says so and the process that owns the container is gone.
+    Only containers with our label or a name of our making are touched. Any thread; about 0.1 s when
+    there is nothing to do.
+
+    Raises:
+        PodmanError: podman cannot be run, or could not remove one.
+    """
+    swept: set[str] = set()
+    for found in _records(env):
+        if not found.is_owned() and not is_alive(found.run_id):
+            _log.info("removing %s of dead run %s", found.name, found.run_id)
+            remove_containers([found.container_id], env)
+            swept.add(found.run_id)
+    for lost in _lost_conmons(env):
+        if not is_alive(lost.run_id):
+            _log.info("removing %s of dead run %s, unknown to podman", lost.name, lost.run_id)
+            _remove_lost(lost)
+            swept.add(lost.run_id)
+    return sorted(swept)
+
+
+@dataclass(frozen=True)
+class _Record:
+    container_id: str
+    name: str
+    run_id: str
+    labels: Mapping[str, str]
+
+    def is_owned(self) -> bool:
+        """Whether its owner, or for a half-made one the client that makes it, still runs."""
+        return owner_lives(self.labels) or (not self.labels and _is_being_made(self.name))
+
+
+def _records(env: Mapping[str, str]) -> list[_Record]:
+    # A client that was killed while it created a container leaves a "Storage" record, without
+    # labels, which only --external shows.
+    args = ("ps", "--all", "--external", "--no-trunc", "--format=json")
+    done = run_podman(*args, timeout_s=_TIMEOUT_S, env=env)
+    rows: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+    records: list[_Record] = []
+    for row in rows:
+        name = str((row.get("Names") or [""])[0])
+        labels: dict[str, str] = row.get("Labels") or {}
+        parts = parse_name(name)
+        run_id = labels.get(RUN_LABEL) or (parts.run_id if parts else "")
+        if is_run_id(run_id):
+            records.append(_Record(str(row["Id"]), name, run_id, labels))
+    return records
+
+
+def _is_being_made(name: str) -> bool:
+    wanted = f"--name={name}".encode()
+    return any(wanted in argv and b"run" in argv for _, argv in _processes("podman"))
+
+
+@dataclass(frozen=True)
+class _Conmon:
+    pid: int
+    container_id: str
+    name: str
+    run_id: str
+    runtime: str
+
+
+def _lost_conmons(env: Mapping[str, str]) -> list[_Conmon]:
+    """The monitors of containers that podman has no record of."""
+    lost: list[_Conmon] = []
+    for pid, argv in _processes("conmon"):
+        words = [word.decode(errors="replace") for word in argv]
+        pairs = list(itertools.pairwise(words))
+        options = dict(reversed(pairs))
+        name, container_id = options.get("-n", ""), options.get("-c", "")
+        parts = parse_name(name)
+        if parts is None or not container_id:
+            continue
+        if not container_exists(container_id, env, options=_store_options(pairs)):
+            runtime = options.get("-r", "runc")
+            lost.append(_Conmon(pid, container_id, name, parts.run_id, runtime))
+    return lost
+
+
+def _store_options(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Podman's options for the store that a conmon works for, which need not be the usual one.
+
+    They stand in the command that conmon runs at the end: podman OPTIONS container cleanup ID.
+    """
+    words = [value for option, value in pairs if option == "--exit-command-arg"]
+    return list(itertools.takewhile(lambda word: word != "container", words))
+
+
+def _remove_lost(lost: _Conmon) -> None:
+    # Each step on its own: the runtime may have no state of it, the monitor may just end.
+    done = subprocess.run(
+        [lost.runtime, "delete", "--force", lost.container_id],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_TIMEOUT_S,
+    )
+    if done.returncode:
+        _log.debug("%s delete %s: %s", lost.runtime, lost.container_id, done.stderr.strip())
+    _kill(lost.pid, lost.container_id)
+    for group in _CGROUPS.glob(f"**/libpod_parent/libpod-*{lost.container_id}"):
+        with contextlib.suppress(OSError):  # not empty yet: the kernel's, not ours
+            group.rmdir()
+
+
+def _kill(pid: int, container_id: str) -> None:
+    """Kill the monitor of that container, and nothing that has got its number since."""
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            if container_id.encode() in _argv(pid):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        finally:
+            os.close(pidfd)
+
+
+def _processes(program: str) -> Iterator[tuple[int, list[bytes]]]:
+    for entry in _PROC.iterdir():
+        if entry.name.isdecimal():
+            argv = _argv(int(entry.name))
+            if argv and os.path.basename(argv[0]) == program.encode():  # noqa: PTH119 - bytes
+                yield int(entry.name), argv
+
+
+def _argv(pid: int) -> list[bytes]:
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return []

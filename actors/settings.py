@@ -1,0 +1,148 @@
+"""Every setting: type, limits, default. What each does stands in docs/configuration.md.
+
+The description of a limit is what an error shows as the thing that is needed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+_DAY_S = 24 * 3600.0
+
+Seconds = Annotated[
+    float,
+    Meta(gt=0, le=7 * _DAY_S, description="a number of seconds above 0, at most 604800 (7 days)"),
+]
+Name = Annotated[str, Meta(min_length=1, max_length=4096, description="a text that is not empty")]
+TaskTypeName = Literal["code_review", "refactor", "test_generation", "analysis", "generic"]
+
+
+class OrchestratorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The fleet as a whole."""
+
+    num_agents: Annotated[int, Meta(ge=1, le=256, description="a whole number from 1 to 256")] = 3
+    max_workers: Annotated[int, Meta(ge=1, le=256, description="a whole number from 1 to 256")] = 10
+    task_timeout: Seconds = 300.0
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+
+
+class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One agent: its container and the CLI in it."""
+
+    # The CLI needs 128 MB for one turn with a command; with 96 MB it is killed.
+    container_memory: Annotated[
+        str,
+        Meta(
+            pattern=r"^((12[89]|1[3-9][0-9]|[2-9][0-9]{2}|[1-9][0-9]{3,6})[mM]|[1-9][0-9]{0,3}[gG])$",
+            description='at least "128m": whole megabytes such as "512m" or gigabytes such as "2g"',
+        ),
+    ] = "2g"
+    container_cpu: Annotated[
+        str,
+        Meta(
+            pattern=r"^(0*[1-9][0-9]{0,3}(\.[0-9]{1,3})?|0*\.(0[1-9]|[1-9])[0-9]{0,2})$",
+            description='a number of processors such as "0.5" or "2", at least "0.01"',
+        ),
+    ] = "1.0"
+    health_check_interval: Seconds = 30.0
+    startup_timeout: Seconds = 60.0
+    warm_for: TaskTypeName | None = "generic"
+    image: Name | None = None
+    cli_version: Annotated[
+        str,
+        Meta(
+            pattern=r"^[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,6}$",
+            description='a release of Claude Code such as "2.1.330"',
+        ),
+    ] = "2.1.330"
+    model: Name | None = None
+    max_turns: Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")] = 50
+    stall_timeout: Seconds = 300.0
+    # The idle CLI holds 7 of them; threads count too.
+    pids_limit: Annotated[
+        int, Meta(ge=32, le=32768, description="a whole number from 32 to 32768")
+    ] = 256
+
+
+class CommunicationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the command line reaches the service, and processes reach each other."""
+
+    # 107 bytes is what the kernel takes for a Unix socket's path.
+    socket_path: Annotated[
+        str,
+        Meta(min_length=1, max_length=107, description="a path of at most 107 bytes"),
+    ] = "/tmp/claude_orchestrator.sock"  # noqa: S108 - the brief's default; its owner is checked
+    message_timeout: Seconds = 5.0
+    retry_count: Annotated[int, Meta(ge=0, le=100, description="a whole number from 0 to 100")] = 3
+
+
+class TaskQueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The tasks that wait."""
+
+    max_size: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")
+    ] = 1000
+    # Below 5, a task that names no priority (it has 5) would be refused.
+    priority_levels: Annotated[
+        int, Meta(ge=5, le=100, description="a whole number from 5 to 100")
+    ] = 10
+    ageing: Seconds = 60.0
+
+
+class SupervisionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happens when an agent falls."""
+
+    strategy: Literal["one_for_one", "one_for_all", "rest_for_one"] = "one_for_one"
+    intensity: Annotated[int, Meta(ge=0, le=1000, description="a whole number from 0 to 1000")] = 3
+    period: Seconds = 5.0
+    max_attempts: Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")] = 3
+    backoff_min: Seconds = 0.2
+    backoff_max: Seconds = 30.0
+    backoff_factor: Annotated[float, Meta(ge=1, le=100, description="a number from 1 to 100")] = 2.0
+    backoff_jitter: Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1")] = 0.2
+    shutdown_timeout: Seconds = 10.0
+
+
+class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agents' way to the Messages API."""
+
+    upstream: (
+        Annotated[
+            str, Meta(pattern=r"^https?://[^\s/]+", description="an http:// or https:// address")
+        ]
+        | None
+    ) = None
+    scripted_model: bool = False
+    api_retries: Annotated[int, Meta(ge=0, le=100, description="a whole number from 0 to 100")] = 3
+    api_timeout: Seconds = 120.0
+
+
+class StorageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept, where, and for how long."""
+
+    state_dir: Name | None = None
+    cache_dir: Name | None = None
+    run_dir: Name | None = None
+    keep_days: Annotated[
+        float, Meta(gt=0, le=36500, description="a number of days above 0, at most 36500")
+    ] = 30
+    max_file_bytes: Annotated[
+        int, Meta(ge=1, le=2**40, description="a whole number of bytes from 1 to 1099511627776")
+    ] = 10_000_000
+    max_workspace_bytes: Annotated[
+        int, Meta(ge=1, le=2**40, description="a whole number of bytes from 1 to 1099511627776")
+    ] = 200_000_000
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings by section."""
+
+    orchestrator: OrchestratorSettings = OrchestratorSettings()
+    agent: AgentSettings = AgentSettings()
+    communication: CommunicationSettings = CommunicationSettings()
+    task_queue: TaskQueueSettings = TaskQueueSettings()
+    supervision: SupervisionSettings = SupervisionSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    storage: StorageSettings = StorageSettings()

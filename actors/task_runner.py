@@ -1,0 +1,204 @@
+"""One task on one agent, from its files to its result. Plain sequential code for the agent's worker thread."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .claude import ClaudeError, TurnCancelled, TurnStalled, TurnTimeout
+from .claude.events import Usage, cost_delta, summarize
+from .errors import AgentError
+from .failure import POLICIES, FailureKind, classify_exit, classify_result
+from .tasks.task import Task, TaskResult
+from .tasks.types import TASK_TYPES, TaskType
+from .workspace import WorkspaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .seat import Seat
+
+# The turn ended early by a limit: what was written until then is a part of the work.
+_CUT_SHORT = (FailureKind.MAX_TURNS, FailureKind.BUDGET)
+
+
+class AgentCrash(AgentError):
+    """The agent cannot go on: its container or CLI ended or hangs. The supervisor starts it again."""
+
+    def __init__(self, kind: FailureKind, detail: str) -> None:
+        super().__init__(kind, detail)
+        self.kind = kind
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task as it was handed to this agent, for the `attempt`-th time."""
+
+    task: Task
+    attempt: int
+
+
+class TaskRunner:
+    """Runs one job at a time in the calling thread; `cancel` comes from another."""
+
+    def __init__(
+        self,
+        agent_id: str,
+        seat: Seat,
+        *,
+        stall_s: float,
+        transcripts: Path | None,
+        progress: Callable[[str, str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._agent_id = agent_id
+        self._seat = seat
+        self._stall_s = stall_s
+        self._transcripts = transcripts
+        self._progress = progress
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._job: Job | None = None
+        self._cancelled = False
+        self._api_error: str | None = None
+
+    def cancel(self, task_id: str) -> bool:
+        """Interrupt that task if it is the one that runs; whether it was."""
+        with self._lock:
+            if self._job is None or self._job.task.task_id != task_id:
+                return False
+            self._cancelled = True
+            client = self._seat.client
+        if client is not None:
+            client.cancel()
+        return True
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        """Take an event of the CLI, in its reader's thread: keep it, and tell what it means."""
+        job = self._job
+        if job is None:
+            return
+        if event.get("type") == "assistant" and event.get("error"):
+            self._api_error = str(event["error"])
+        if self._transcripts is not None:
+            path = self._transcripts / f"{job.task.task_id}.jsonl"
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(event, separators=(",", ":")) + "\n")
+        if text := summarize(event):
+            self._progress(job.task.task_id, text)
+
+    def run(self, job: Job) -> TaskResult:
+        """The job's result; failures that are the task's own are results too.
+
+        Raises:
+            AgentCrash: the container or the CLI is lost, the task may run again elsewhere.
+        """
+        started = self._clock()
+        with self._lock:
+            self._job, self._cancelled, self._api_error = job, False, None
+        try:
+            result = self._attempt(job, started)
+        except WorkspaceError as error:
+            result = self._failed(job, FailureKind.WORKSPACE, str(error))
+        except TurnCancelled:
+            result = self._failed(job, FailureKind.CANCELED, "canceled while it ran")
+        except TurnTimeout:
+            limit = f"not done within its timeout of {job.task.timeout:g} s"
+            result = self._failed(job, FailureKind.TIMEOUT, limit, status="timeout")
+        except TurnStalled as error:
+            raise AgentCrash(FailureKind.HUNG, str(error)) from error
+        except ClaudeError as error:
+            raise self._crash(error) from error
+        finally:
+            with self._lock:
+                self._job = None
+        result.execution_time = self._clock() - started
+        result.attempts = job.attempt
+        return result
+
+    def _attempt(self, job: Job, started: float) -> TaskResult:
+        task, role = job.task, TASK_TYPES[job.task.task_type]
+        workspace = self._seat.open(role.name)
+        staged = workspace.stage(task)
+        if not role.read_only:
+            workspace.baseline()
+        client = self._seat.ready_client()
+        before_usd = client.total_cost_usd
+        prompt = role.prompt(task, [str(file.relative) for file in staged])
+        left_s = task.timeout - (self._clock() - started)
+        if left_s <= 0:
+            raise TurnTimeout(task.timeout)
+        event = client.run_turn(
+            prompt, timeout_s=left_s, stall_s=self._stall_s, cancelled=lambda: self._cancelled
+        )
+        result = self._read_result(job, role, event, cost_delta(before_usd, event))
+        if not role.read_only:
+            diff = workspace.diff()
+            result.result |= {"diff": diff.text, "files_changed": diff.files_changed}
+            if result.failure_kind in _CUT_SHORT and diff.files_changed:
+                result.status = "partial"
+        return result
+
+    def _read_result(
+        self, job: Job, role: TaskType, event: dict[str, Any], cost_usd: float | None
+    ) -> TaskResult:
+        kind = classify_result(event, self._api_error, needs_structured=role.schema is not None)
+        return TaskResult(
+            task_id=job.task.task_id,
+            agent_id=self._agent_id,
+            status="success" if kind is None else "failed",
+            result=_output(role, job.task, event) if kind is None else {},
+            error=None if kind is None else _explain(kind, event),
+            failure_kind=None if kind is None else kind.value,
+            usage=Usage.of(event).to_dict(),
+            cost_usd=cost_usd,
+            context_id=event.get("session_id"),
+        )
+
+    def _crash(self, error: ClaudeError) -> AgentCrash:
+        """What a lost CLI means: asked of its container, and of its own last words."""
+        container, client = self._seat.container, self._seat.client
+        words = client.stderr_tail() if client is not None else ""
+        oom = container is not None and container.oom()
+        code = container.exit_code() if container is not None else None
+        return AgentCrash(classify_exit(code, oom=oom, stderr_tail=words), str(error))
+
+    def _failed(
+        self, job: Job, kind: FailureKind, error: str, *, status: str = "failed"
+    ) -> TaskResult:
+        return TaskResult(
+            task_id=job.task.task_id,
+            agent_id=self._agent_id,
+            status=status,
+            result={},
+            error=error,
+            failure_kind=kind.value,
+        )
+
+
+def _output(role: TaskType, task: Task, event: dict[str, Any]) -> dict[str, Any]:
+    if role.schema is None:
+        return {"output": str(event.get("result", ""))}
+    return role.result(event["structured_output"], task)
+
+
+def _explain(kind: FailureKind, event: dict[str, Any]) -> str:
+    """What happened and, where somebody can do something about it, what."""
+    mend = POLICIES[kind].mend
+    return f"{_said(kind, event)} ({mend})" if mend else _said(kind, event)
+
+
+def _said(kind: FailureKind, event: dict[str, Any]) -> str:
+    if kind is FailureKind.SCHEMA_MISSED:
+        said = str(event.get("result", ""))[:300]
+        return f"the agent ended its turn without the structured result; it said: {said!r}"
+    text = str(event.get("result") or "") or "; ".join(map(str, event.get("errors") or []))
+    return text or kind.value

@@ -1,0 +1,109 @@
+"""The five task types: what an agent is told, what it may use, and what it hands in.
+
+The shape that the model fills is made of lists, which models fill well; `TaskType.result` turns it
+into the shape that users of the library get, keyed by file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from . import prompts, results, schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .task import Task
+
+READING_TOOLS = ("Read", "Grep", "Glob")
+WRITING_TOOLS = ("Bash", "Read", "Edit", "Write", "Grep", "Glob")
+_ACTING_TOOLS = frozenset({"Bash", "Edit", "Write"})
+
+
+@dataclass(frozen=True)
+class TaskType:
+    """One kind of work.
+
+    Attributes:
+        name: as in `Task.task_type`.
+        description: one line for the user's help.
+        tools: the CLI's tools it may use.
+        schema: the JSON schema of what the model hands in; None is free text.
+        prompt: the prompt for a task whose files lie below `/work` under the given names.
+        result: from what the model handed in to what the task's result promises.
+        summarize: a result in one line.
+    """
+
+    name: str
+    description: str
+    tools: tuple[str, ...]
+    schema: dict[str, Any] | None
+    prompt: Callable[[Task, list[str]], str]
+    result: Callable[[Mapping[str, Any], Task], dict[str, Any]]
+    summarize: Callable[[Mapping[str, Any]], str]
+
+    @property
+    def read_only(self) -> bool:
+        """Whether its workspace is mounted read-only and yields no diff."""
+        return not _ACTING_TOOLS.intersection(self.tools)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether its container may be cleaned for the next task instead of being replaced.
+
+        What cannot run commands nor write leaves nothing behind but the CLI's own files.
+        """
+        return self.read_only
+
+
+_ALL = (
+    TaskType(
+        name="code_review",
+        description="find bugs and weaknesses in files, without changing them",
+        tools=READING_TOOLS,
+        schema=schemas.CODE_REVIEW,
+        prompt=prompts.code_review,
+        result=results.code_review,
+        summarize=results.summarize_review,
+    ),
+    TaskType(
+        name="refactor",
+        description="improve the structure of files, and keep what they do",
+        tools=WRITING_TOOLS,
+        schema=schemas.REFACTOR,
+        prompt=prompts.refactor,
+        result=results.refactor,
+        summarize=results.summarize_refactor,
+    ),
+    TaskType(
+        name="test_generation",
+        description="write tests for files",
+        tools=WRITING_TOOLS,
+        schema=schemas.TEST_GENERATION,
+        prompt=prompts.test_generation,
+        result=results.test_generation,
+        summarize=results.summarize_tests,
+    ),
+    TaskType(
+        name="analysis",
+        description="answer a question about code, without changing it",
+        tools=READING_TOOLS,
+        schema=schemas.ANALYSIS,
+        prompt=prompts.analysis,
+        result=results.analysis,
+        summarize=results.summarize_analysis,
+    ),
+    TaskType(
+        name="generic",
+        description="anything: do what the description says",
+        tools=WRITING_TOOLS,
+        schema=None,
+        prompt=prompts.generic,
+        result=results.generic,
+        summarize=results.summarize_generic,
+    ),
+)
+
+TASK_TYPES: Mapping[str, TaskType] = MappingProxyType({each.name: each for each in _ALL})

@@ -1,0 +1,166 @@
+"""The group of all commands, and what becomes of their errors.
+
+Exit codes: 0 done, 1 a task failed, 2 usage or configuration, 3 the machine is not ready,
+130 interrupted, after cleaning up.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import signal
+import sys
+import traceback
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from understudy.actors.errors import AgentError
+from understudy.actors.paths import state_dir
+from understudy.transport.errors import TransportError
+from understudy.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+DONE, TASK_FAILED, BAD_USAGE, NOT_READY, INTERRUPTED = 0, 1, 2, 3, 130
+
+_BAD_USAGE = {"ConfigurationError", "InvalidTask", "SocketPathTooLong"}
+_NOT_READY = {
+    "MachineNotReady",
+    "PodmanError",
+    "ImageError",
+    "SocketInUse",
+    "SocketPathUnusable",
+    "StoreError",
+    "UnsafeDirectory",
+    "ServiceRunning",
+}
+
+# Each command is loaded when it is called: `understudy tasks` need not load what `serve` needs.
+_COMMANDS = {
+    "run": "running:run",
+    "demo": "demo:demo",
+    "serve": "service:serve",
+    "submit": "running:submit",
+    "status": "service:status",
+    "ps": "service:status",
+    "tasks": "tasks:tasks",
+    "result": "tasks:result",
+    "logs": "tasks:logs",
+    "cancel": "service:cancel",
+    "stop": "service:stop",
+    "repl": "repl:repl",
+    "doctor": "machine:doctor",
+    "image": "machine:image",
+    "config": "settings:config",
+    "fake-api": "machine:fake_api",
+}
+
+
+class _Lazy(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return [name for name in _COMMANDS if name != "ps"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, name = place.split(":")
+        command: click.Command = getattr(import_module(f"understudy.cli.{module}"), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib  # noqa: PLC0415 - needed for a typing error alone
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"{error.format_message()}{hint}", ctx) from None
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, "--version", prog_name="understudy")
+def app() -> None:
+    """Run a fleet of headless Claude Code agents, each supervised, in a container of its own.
+
+    \b
+    Exit codes: 0 done, 1 a task failed, 2 usage or configuration,
+    3 the machine is not ready (see `understudy doctor`), 130 interrupted.
+    """
+
+
+def run_app(argv: Sequence[str]) -> int:
+    """Run one command; the exit code."""
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    wants_json = "--json" in argv
+    try:
+        code = app.main(list(argv), prog_name="understudy", standalone_mode=False)
+    except click.ClickException as error:
+        return _report(_usage(error), BAD_USAGE, wants_json=wants_json)
+    except (click.Abort, KeyboardInterrupt):
+        return _report("interrupted; everything was cleaned up", INTERRUPTED, wants_json=wants_json)
+    except (AgentError, TransportError) as error:
+        return _report(str(error), _code_of(error), wants_json=wants_json)
+    except BrokenPipeError:
+        # Whoever read our output has what it wanted; nothing more can be said on stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception:  # noqa: BLE001 - the last net: a defect is kept in a file, not thrown at the user
+        return _report(_defect(), TASK_FAILED, wants_json=wants_json)
+    return code if isinstance(code, int) else DONE
+
+
+def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
+    """SIGTERM ends a command as Ctrl-C does: cleaned up, exit code 130."""
+    raise KeyboardInterrupt
+
+
+def _usage(error: click.ClickException) -> str:
+    ctx = getattr(error, "ctx", None)
+    hint = f"\ntry `{ctx.command_path} --help`" if isinstance(ctx, click.Context) else ""
+    return error.format_message() + hint
+
+
+def _code_of(error: Exception) -> int:
+    """The exit code for an error; by name, so that nothing is loaded to compare with."""
+    named = getattr(error, "exit_code_of_command", None)
+    if named is not None:
+        return int(named)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names & _BAD_USAGE:
+        return BAD_USAGE
+    return NOT_READY if names & _NOT_READY else TASK_FAILED
+
+
+def _report(message: str, code: int, *, wants_json: bool) -> int:
+    click.echo(f"understudy: {message}", err=True)
+    if wants_json:
+        click.echo(json.dumps({"error": message, "exit_code": code}))
+    return code
+
+
+def _defect() -> str:
+    """Keep the traceback of a defect where a bug report can find it."""
+    folder = state_dir(os.environ)
+    path = folder / "defects.log"
+    kind, value, _ = sys.exc_info()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"--- {datetime.datetime.now(datetime.UTC).isoformat()} {VERSION}\n")
+            file.write(traceback.format_exc())
+    except OSError as error:
+        return f"a defect of understudy: {kind.__name__ if kind else ''}: {value} ({error})"
+    return f"a defect of understudy: {value!r}; please report it with {path}"

@@ -1,0 +1,109 @@
+"""`repl`: the fleet at a prompt, with history and completion."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from understudy.actors.errors import AgentError
+from understudy.cli.common import chosen_file, config_options, overrides_of
+from understudy.transport.errors import TransportError
+
+if TYPE_CHECKING:
+    from understudy.orchestrator import Orchestrator
+
+_HELP = """\
+status                      agents and queue
+task TYPE DESCRIPTION       run a task; files of the current folder follow as @FILE words
+result ID                   the result of a task
+quit                        end the fleet and leave (also Ctrl-D)"""
+
+
+@click.command()
+@click.option("--agents", type=int, help="How many agents. Default: orchestrator.num_agents.")
+@click.option(
+    "--fake", is_flag=True, default=None, help="Use the scripted model: no key, no network."
+)
+@config_options
+def repl(
+    agents: int | None, fake: bool | None, config_path: str | None, settings: tuple[str, ...]
+) -> int:
+    """Start a fleet of its own and take commands: status, task TYPE DESCRIPTION, quit."""
+    from prompt_toolkit import PromptSession  # noqa: PLC0415 - for this command alone
+    from prompt_toolkit.completion import NestedCompleter  # noqa: PLC0415 - likewise
+    from prompt_toolkit.history import FileHistory  # noqa: PLC0415 - likewise
+
+    from understudy.actors.tasks.types import TASK_TYPES  # noqa: PLC0415 - likewise
+    from understudy.orchestrator import Orchestrator, base_of  # noqa: PLC0415 - likewise
+
+    flags = {"orchestrator__num_agents": agents, "gateway__scripted_model": fake or None}
+    orchestrator = Orchestrator(chosen_file(config_path), overrides=overrides_of(settings, flags))
+    folder = base_of(orchestrator.config.settings, os.environ).state_dir
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    words = {"status": None, "task": dict.fromkeys(TASK_TYPES), "result": None, "help": None}
+    session: PromptSession[str] = PromptSession(
+        history=FileHistory(str(folder / "repl_history")),
+        completer=NestedCompleter.from_nested_dict({**words, "quit": None}),
+    )
+    with orchestrator:
+        click.echo("Commands: status, task TYPE DESCRIPTION, result ID, help, quit")
+        while True:
+            try:
+                line = session.prompt("> ").strip()
+            except (EOFError, KeyboardInterrupt):
+                return 0
+            if line == "quit":
+                return 0
+            _obey(orchestrator, line)
+
+
+def _obey(orchestrator: Orchestrator, line: str) -> None:
+    verb, _, rest = line.partition(" ")
+    try:
+        match verb:
+            case "":
+                return
+            case "status":
+                click.echo(json.dumps(orchestrator.get_agent_status(), indent=2))
+            case "task":
+                _run_task(orchestrator, rest)
+            case "result":
+                result = orchestrator.get_task_result(rest.strip())
+                text = json.dumps(result.to_wire(), indent=2) if result else "no such result"
+                click.echo(text)
+            case "help":
+                click.echo(_HELP)
+            case _:
+                click.echo(f"unknown command {verb!r}\n{_HELP}")
+    except (AgentError, TransportError) as error:
+        click.echo(f"error: {error}")
+
+
+def _run_task(orchestrator: Orchestrator, rest: str) -> None:
+    from rich.console import Console  # noqa: PLC0415 - rich is loaded when something is shown
+
+    from understudy.actors.tasks.task import Task  # noqa: PLC0415 - likewise
+    from understudy.views import print_outcome  # noqa: PLC0415 - likewise
+
+    task_type, _, description = rest.strip().partition(" ")
+    if not task_type or not description:
+        click.echo("usage: task TYPE DESCRIPTION [@FILE ...]")
+        return
+    names = [word[1:] for word in description.split() if word.startswith("@") and len(word) > 1]
+    task = Task(
+        task_type=task_type,
+        description=description,
+        files=names,
+        timeout=orchestrator.config.settings.orchestrator.task_timeout,
+    )
+    handle = orchestrator.submit(task)
+    try:
+        result = handle.wait()
+    except KeyboardInterrupt:
+        handle.cancel()
+        result = handle.wait(30.0)
+    print_outcome(Console(), result)
+    click.echo(f"Task {result.task_id}: {result.status}")

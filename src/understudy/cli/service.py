@@ -1,0 +1,127 @@
+"""`serve`, `status`, `cancel`, `stop`: the service and what is asked of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from understudy.actors.errors import AgentError
+from understudy.cli.common import chosen_file, config_options, json_option, overrides_of, print_json
+from understudy.cli.common import read_config
+
+if TYPE_CHECKING:
+    from understudy.config import Configuration
+    from understudy.control import ServiceClient
+
+
+class NoService(AgentError):
+    """The command needs the service and none is up."""
+
+    exit_code_of_command = 3
+
+    def __init__(self, socket_path: str) -> None:
+        super().__init__(socket_path)
+        self.socket_path = socket_path
+
+    def __str__(self) -> str:
+        return f"no service answers on {self.socket_path}; start one with `understudy serve`"
+
+
+def need_service(config: Configuration) -> ServiceClient:
+    """A connection to the service.
+
+    Raises:
+        NoService: none is up.
+    """
+    from understudy.sessions import connect  # noqa: PLC0415 - the fleet's modules, when needed
+
+    path = config.settings.communication.socket_path
+    client = connect(path)
+    if client is None:
+        raise NoService(path)
+    return client
+
+
+@click.command()
+@click.option("--agents", type=int, help="How many agents. Default: orchestrator.num_agents.")
+@click.option(
+    "--fake", is_flag=True, default=None, help="Use the scripted model: no key, no network."
+)
+@config_options
+def serve(
+    agents: int | None, fake: bool | None, config_path: str | None, settings: tuple[str, ...]
+) -> int:
+    """Run the service in the foreground until SIGTERM, Ctrl-C or `understudy stop`."""
+    from understudy import service  # noqa: PLC0415 - the fleet's modules, when needed
+    from understudy.orchestrator import Orchestrator  # noqa: PLC0415 - likewise
+
+    flags = {"orchestrator__num_agents": agents, "gateway__scripted_model": fake or None}
+    orchestrator = Orchestrator(
+        chosen_file(config_path), overrides=overrides_of(settings, flags), run_label="service"
+    )
+    logging.basicConfig(
+        level=orchestrator.config.settings.orchestrator.log_level,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    count = orchestrator.config.settings.orchestrator.num_agents
+    service.serve(
+        orchestrator,
+        os.environ,
+        lambda path: click.echo(f"ready: {count} agents, control socket {path}", err=True),
+    )
+    return 0
+
+
+@click.command()
+@config_options
+@json_option
+def status(config_path: str | None, settings: tuple[str, ...], as_json: bool) -> int:
+    """Show the service's agents and queue."""
+    with need_service(read_config(config_path, settings)) as client:
+        answer = client.call("status")
+    if as_json:
+        print_json(answer)
+        return 0
+    from rich.console import Console  # noqa: PLC0415 - rich is loaded when something is shown
+
+    from understudy.views import status_table  # noqa: PLC0415 - likewise
+
+    Console().print(status_table(answer))
+    click.echo(f"{answer['queued']} queued, {answer['running']} running")
+    if answer["problem"]:
+        click.echo(f"problem: {answer['problem']}")
+    return 0
+
+
+@click.command()
+@click.argument("task_id")
+@config_options
+@json_option
+def cancel(task_id: str, config_path: str | None, settings: tuple[str, ...], as_json: bool) -> int:
+    """End a task of the service, waiting or running."""
+    with need_service(read_config(config_path, settings)) as client:
+        answer = client.call("cancel", task_id=task_id)
+    if as_json:
+        print_json(answer)
+    elif answer["canceled"]:
+        click.echo(f"canceling {task_id}")
+    else:
+        click.echo(f"{task_id} neither waits nor runs; see `understudy tasks`", err=True)
+    return 0 if answer["canceled"] else 1
+
+
+@click.command()
+@config_options
+@json_option
+def stop(config_path: str | None, settings: tuple[str, ...], as_json: bool) -> int:
+    """Stop the service; tasks that wait are kept for the next one."""
+    with need_service(read_config(config_path, settings)) as client:
+        answer = client.call("stop")
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo("stopping")
+    return 0

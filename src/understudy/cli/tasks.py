@@ -1,0 +1,162 @@
+"""`tasks`, `result`, `logs`: what was asked, what came of it, what happened. Read from the store, with or without a service."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from understudy.actors.errors import AgentError
+from understudy.actors.tasks.task import TaskState
+from understudy.cli.common import config_options, json_option, print_json, read_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from understudy.actors.tasks.store import TaskRow, TaskStore
+
+_POLL_S = 0.2
+
+
+class UnknownId(AgentError):
+    """No task or agent has that id."""
+
+    exit_code_of_command = 2
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__(wanted)
+        self.wanted = wanted
+
+    def __str__(self) -> str:
+        return f"no task or agent {self.wanted!r} is known here; see `understudy tasks`"
+
+
+@contextmanager
+def open_store(config_path: str | None, settings: tuple[str, ...]) -> Iterator[TaskStore]:
+    """The store that the configuration names."""
+    from understudy.actors.tasks.store import TaskStore  # noqa: PLC0415 - when it is needed
+    from understudy.orchestrator import base_of  # noqa: PLC0415 - likewise
+
+    folder = base_of(read_config(config_path, settings).settings, os.environ).state_dir
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = TaskStore(folder / "tasks.db")
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@click.command()
+@click.option("--state", type=click.Choice([state.value for state in TaskState]), help="Only tasks in this state.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True)
+@config_options
+@json_option
+def tasks(
+    state: str | None,
+    limit: int,
+    config_path: str | None,
+    settings: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """List tasks, the newest first."""
+    with open_store(config_path, settings) as store:
+        rows = store.tasks(TaskState(state) if state else None, limit)
+    if as_json:
+        print_json({"tasks": [_row(row) for row in rows]})
+        return 0
+    if not rows:
+        click.echo("no tasks; give one with `understudy run` or `understudy submit`", err=True)
+    for row in rows:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.submitted_at))
+        agent = row.agent_id or "-"
+        task = row.task
+        title = task.description.splitlines()[0][:60] if task.description else ""
+        click.echo(f"{task.task_id}  {row.state:<9} {task.task_type:<15} {agent:<10} {when}  {title}")
+    return 0
+
+
+def _row(row: TaskRow) -> dict[str, object]:
+    return {
+        "task_id": row.task_id,
+        "state": row.state,
+        "task_type": row.task.task_type,
+        "description": row.task.description,
+        "files": row.task.files,
+        "priority": row.task.priority,
+        "agent_id": row.agent_id,
+        "attempts": row.attempts,
+        "submitted_at": row.submitted_at,
+        "updated_at": row.updated_at,
+    }
+
+
+@click.command()
+@click.argument("task_id")
+@config_options
+@json_option
+def result(task_id: str, config_path: str | None, settings: tuple[str, ...], as_json: bool) -> int:
+    """Show the result of a task. The id may be shortened as long as it is unique."""
+    with open_store(config_path, settings) as store:
+        full_id = _one_task(store, task_id)
+        found, row = store.result(full_id), store.row(full_id)
+    if found is None:
+        state = row.state if row else "unknown"
+        raise click.ClickException(f"task {full_id} has no result yet; it is {state}")
+    if as_json:
+        print_json(found.to_wire())
+    else:
+        from rich.console import Console  # noqa: PLC0415 - rich is loaded when something is shown
+
+        from understudy.views import print_outcome, result_table  # noqa: PLC0415 - likewise
+
+        print_outcome(Console(), found)
+        Console().print(result_table([found], {}))
+    return 0 if found.status == "success" else 1
+
+
+@click.command()
+@click.argument("task_or_agent")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the task is finished.")
+@config_options
+def logs(
+    task_or_agent: str, follow: bool, config_path: str | None, settings: tuple[str, ...]
+) -> int:
+    """Show what happened to a task, or on an agent (agent_000)."""
+    with open_store(config_path, settings) as store:
+        of_agent = task_or_agent.startswith("agent_")
+        wanted = task_or_agent if of_agent else _one_task(store, task_or_agent)
+        seen, ended = 0, False
+        while True:
+            task_id, agent_id = (None, wanted) if of_agent else (wanted, None)
+            for event in store.events(task_id=task_id, agent_id=agent_id, after=seen):
+                seen = event.seq
+                ended = ended or (event.kind == "finished" and not of_agent)
+                when = time.strftime("%H:%M:%S", time.localtime(event.at))
+                who = event.agent_id or "-"
+                short_id = (event.task_id or "-")[:8]
+                click.echo(f"{when} {short_id} {who} {event.kind} {event.text}".rstrip())
+            if ended or not follow:
+                break
+            time.sleep(_POLL_S)
+        if of_agent and not seen:
+            raise UnknownId(task_or_agent)
+    return 0
+
+
+def _one_task(store: TaskStore, start: str) -> str:
+    """The one task whose id starts so.
+
+    Raises:
+        UnknownId: there is none.
+    """
+    ids = store.ids_starting_with(start)
+    if len(ids) > 1 and start not in ids:
+        raise click.ClickException(
+            f"{start!r} is the start of {len(ids)} task ids; give more of it"
+        )
+    if not ids:
+        raise UnknownId(start)
+    return start if start in ids else ids[0]

@@ -1,0 +1,154 @@
+"""A YAML configuration file as a flat list of settings, each with the line it stands in."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import yaml
+
+from understudy.actors.errors import AgentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MAX_FILE_BYTES = 1_000_000
+
+
+class ConfigurationError(AgentError):
+    """A setting, or the file that holds it, is wrong.
+
+    Attributes:
+        source: the file; or the environment variable, the command line, or code, in words.
+        line: line in the file, from 1; None when there is none.
+        key: the setting, as `section.key`; None when the whole file is at fault.
+        message: what is wrong, and what is needed.
+        nearest: the valid name it may have meant, or None.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        line: int | None,
+        key: str | None,
+        message: str,
+        nearest: str | None = None,
+    ) -> None:
+        super().__init__(source, line, key, message, nearest)
+        self.source = source
+        self.line = line
+        self.key = key
+        self.message = message
+        self.nearest = nearest
+
+    def __str__(self) -> str:
+        place = self.source if self.line is None else f"{self.source}:{self.line}"
+        hint = f"; did you mean {self.nearest}?" if self.nearest else ""
+        return ": ".join(part for part in (place, self.key, self.message + hint) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A section in a file (`key` is None then), or a setting in one.
+
+    The value of a section is None, or what stands where its settings should be.
+    """
+
+    section: str
+    key: str | None
+    value: object
+    line: int
+
+
+def read_config_file(path: str | os.PathLike[str]) -> list[FileEntry]:
+    """The entries of a file, in its order. Whether their names and values are valid is not asked.
+
+    Raises:
+        ConfigurationError: it cannot be read, is not YAML, is no mapping of sections, or says
+            something twice.
+    """
+    name = os.fspath(path)
+    root = _compose(name, _read(name))
+    if root is None:
+        return []
+    entries: list[FileEntry] = []
+    for section, line, node in _pairs(name, root, None):
+        value = _scalar(name, section, node) if isinstance(node, yaml.ScalarNode) else None
+        entries.append(FileEntry(section, None, value, line))
+        if isinstance(node, yaml.ScalarNode):
+            continue
+        for key, key_line, leaf in _pairs(name, node, section):
+            value = _scalar(name, f"{section}.{key}", leaf)
+            entries.append(FileEntry(section, key, value, key_line))
+    return entries
+
+
+def _read(name: str) -> str:
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123 - the name is shown as it was given
+            data = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(
+            name, None, None, f"the file cannot be read: {error.strerror or error}"
+        ) from error
+    if len(data) > _MAX_FILE_BYTES:
+        raise ConfigurationError(
+            name, None, None, f"the file has more than {_MAX_FILE_BYTES:,} bytes"
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(name, line, None, "this is not UTF-8 text") from error
+
+
+def _compose(name: str, text: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else None
+        message = f"this is not YAML: {error.problem or error.context}"
+        raise ConfigurationError(name, line, None, message) from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(name, None, None, f"this is not YAML: {error}") from error
+    except RecursionError as error:
+        raise ConfigurationError(name, None, None, "it is nested too deeply") from error
+
+
+def _pairs(name: str, node: yaml.Node, section: str | None) -> Iterator[tuple[str, int, yaml.Node]]:
+    """Keys of a mapping, their lines and values; a key that comes twice is an error."""
+    if not isinstance(node, yaml.MappingNode):
+        what = f"the section {section}" if section else "the file"
+        message = f"{what} must be a mapping: lines such as `key: value`"
+        raise ConfigurationError(name, _line(node), section, message)
+    first_lines: dict[str, int] = {}
+    for key_node, value in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ConfigurationError(name, _line(key_node), section, "a key must be a word")
+        key = str(key_node.value)
+        if key in first_lines:
+            full = f"{section}.{key}" if section else key
+            message = f"it was set in line {first_lines[key]} already"
+            raise ConfigurationError(name, _line(key_node), full, message)
+        first_lines[key] = _line(key_node)
+        yield key, first_lines[key], value
+
+
+def _scalar(name: str, key: str, node: yaml.Node) -> object:
+    if not isinstance(node, yaml.ScalarNode):
+        raise ConfigurationError(name, _line(node), key, "a single value is needed")
+    loader = yaml.SafeLoader("")
+    try:
+        return cast("object", loader.construct_object(node))  # pyright: ignore[reportUnknownMemberType]
+    except (yaml.YAMLError, ValueError) as error:
+        problem = getattr(error, "problem", None) or error
+        message = f"the value cannot be read: {problem}"
+        raise ConfigurationError(name, _line(node), key, message) from error
+    finally:
+        loader.dispose()
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1

@@ -1,0 +1,189 @@
+"""The service's control socket: what the command line asks of it, and how it answers.
+
+A request is a `task_request` message with a `verb`; the answer a `task_response`, or an `error` with a
+text for people. A watched task's events come as `status_update` messages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from understudy.actors.errors import AgentError
+from understudy.actors.events import TaskEvent
+from understudy.actors.tasks.task import Task, TaskResult
+from understudy.transport import AgentMessage, ChannelClosed, MessageType, UnixSocketChannel
+from understudy.transport.errors import TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from understudy.actors.handle import TaskHandle
+    from understudy.orchestrator import Orchestrator
+
+_log = logging.getLogger(__name__)
+
+SERVICE = "service"
+_ANSWER_S = 60.0
+
+
+class ServiceError(AgentError):
+    """The service refused or could not do what was asked; its own words."""
+
+
+class ControlServer:
+    """Serves the control socket in a thread of its own.
+
+    Args:
+        stop: asks the service to end; must return at once.
+
+    Raises:
+        SocketInUse: another service answers on that path.
+        SocketPathTooLong: the path has more than 107 bytes.
+    """
+
+    def __init__(
+        self, socket_path: str, orchestrator: Orchestrator, stop: Callable[[], None]
+    ) -> None:
+        self._orchestrator = orchestrator
+        self._stop = stop
+        self._channel = UnixSocketChannel(socket_path, is_server=True, name=SERVICE)
+        self._thread = threading.Thread(target=self._serve, name="understudy-control", daemon=True)
+
+    def start(self) -> None:
+        """Answer requests from now on."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering and remove the socket."""
+        self._channel.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5.0)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                request = self._channel.receive(timeout=1.0)
+            except ChannelClosed:
+                return
+            if request is not None and request.message_type is MessageType.TASK_REQUEST:
+                self._answer(request)
+
+    def _answer(self, request: AgentMessage) -> None:
+        try:
+            payload = self._do(request)
+            kind = MessageType.TASK_RESPONSE
+        except (AgentError, TransportError) as error:
+            payload = {"error": str(error), "type": type(error).__name__}
+            kind = MessageType.ERROR
+        except (KeyError, TypeError, ValueError) as error:
+            payload = {"error": f"the request is not understood: {error}", "type": "BadRequest"}
+            kind = MessageType.ERROR
+        self._send(request, kind, payload)
+
+    def _do(self, request: AgentMessage) -> dict[str, Any]:
+        payload = request.payload
+        match payload["verb"]:
+            case "status":
+                return self._orchestrator.status()
+            case "submit":
+                tasks = [Task.from_wire(task) for task in payload["tasks"]]
+                handles = self._orchestrator.submit_all(tasks)
+                if payload.get("watch"):
+                    for handle in handles:
+                        self._watch(request, handle)
+                return {"task_ids": [handle.task_id for handle in handles]}
+            case "cancel":
+                return {"canceled": self._orchestrator.cancel(payload["task_id"])}
+            case "stop":
+                self._stop()
+                return {"stopping": True}
+            case verb:
+                raise ServiceError(f"the service does not know {verb!r}")
+
+    def _watch(self, request: AgentMessage, handle: TaskHandle) -> None:
+        def tell(event: TaskEvent | None) -> None:
+            if event is not None:
+                payload = {"event": event.to_wire()}
+            else:
+                payload = {"result": handle.wait(0).to_wire()}
+            self._send(request, MessageType.STATUS_UPDATE, payload)
+
+        handle.subscribe(tell)
+
+    def _send(self, request: AgentMessage, kind: MessageType, payload: dict[str, Any]) -> None:
+        answer = AgentMessage.create(
+            SERVICE, request.sender_id, kind, payload, correlation_id=request.message_id
+        )
+        # A client that went away does not need its answer; its tasks go on.
+        with contextlib.suppress(TransportError):
+            self._channel.send(answer)
+
+
+class ServiceClient:
+    """A connection to the running service.
+
+    Raises:
+        TransportError: none answers on that path.
+    """
+
+    def __init__(self, socket_path: str, *, connect_timeout_s: float = 1.0) -> None:
+        self._channel = UnixSocketChannel(socket_path, connect_timeout_s=connect_timeout_s)
+        self._waiting: list[AgentMessage] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave; the service goes on."""
+        self._channel.close()
+
+    def call(self, verb: str, *, timeout_s: float = _ANSWER_S, **args: Any) -> dict[str, Any]:  # noqa: ANN401 - plain data
+        """Ask and wait for the answer.
+
+        Raises:
+            ServiceError: the service refused, ended, or did not answer in time.
+        """
+        request = AgentMessage.create("", SERVICE, MessageType.TASK_REQUEST, {"verb": verb, **args})
+        self._channel.send(request)
+        ends = time.monotonic() + timeout_s
+        while (left_s := ends - time.monotonic()) > 0:
+            message = self._receive(left_s)
+            if message is None:
+                continue
+            if message.correlation_id != request.message_id:
+                continue
+            if message.message_type is MessageType.TASK_RESPONSE:
+                return message.payload
+            if message.message_type is MessageType.ERROR:
+                raise ServiceError(str(message.payload.get("error") or message.payload))
+            self._waiting.append(message)
+        raise ServiceError(f"the service did not answer {verb!r} within {timeout_s:g} s")
+
+    def updates(self) -> Iterator[TaskEvent | TaskResult | None]:
+        """Events and results of the watched tasks as they come; None once a second in between.
+
+        Raises:
+            ServiceError: the service went away.
+        """
+        while True:
+            message = self._waiting.pop(0) if self._waiting else self._receive(1.0)
+            if message is None:
+                yield None
+            elif "event" in message.payload:
+                yield TaskEvent.from_wire(message.payload["event"])
+            elif "result" in message.payload:
+                yield TaskResult.from_wire(message.payload["result"])
+
+    def _receive(self, timeout_s: float) -> AgentMessage | None:
+        try:
+            return self._channel.receive(timeout=timeout_s)
+        except ChannelClosed:
+            message = "the service went away; its accepted tasks run again when it is back"
+            raise ServiceError(message) from None

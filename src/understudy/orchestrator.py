@@ -1,0 +1,179 @@
+"""The Python API: configure a fleet, start it, give it tasks, stop it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from understudy.actors.errors import FleetStopped, MachineNotReady
+from understudy.actors.fleet import Fleet, FleetBase, Upstream
+from understudy.actors.gateway import Credentials, find_credentials, find_upstream
+from understudy.actors.paths import cache_dir, run_root, state_dir
+from understudy.actors.tasks.store import TaskStore
+from understudy.actors.tasks.task import subtasks_of
+from understudy.config import Configuration, load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from understudy.actors.handle import TaskHandle
+    from understudy.actors.settings import Settings
+    from understudy.actors.tasks.task import Task, TaskResult
+
+_log = logging.getLogger(__name__)
+
+
+class Orchestrator:
+    """A fleet of agents, embedded in this program.
+
+    ```
+    with Orchestrator() as fleet:
+        result = fleet.execute_task(Task(task_type="code_review", files=["app.py"]))
+    ```
+
+    Args:
+        config_path: a YAML file; without one, defaults and the environment count.
+        env: the environment to read settings and credentials from; this process's own by default.
+        overrides: settings by `section.key`, stronger than file and environment.
+        run_label: what its tasks are filed under; `service` tasks outlive their fleet.
+
+    Raises:
+        ConfigurationError: a setting is wrong; the message says which, where, and what is allowed.
+    """
+
+    def __init__(
+        self,
+        config_path: str | os.PathLike[str] | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        run_label: str = "embedded",
+    ) -> None:
+        self._env = dict(os.environ if env is None else env)
+        self.config: Configuration = load(config_path, self._env, overrides or {})
+        self._run_label = run_label
+        self._fleet: Fleet | None = None
+
+    def start(self) -> None:
+        """Start the gateway and the agents; returns when each agent's process runs.
+
+        Raises:
+            MachineNotReady: no podman, no image, no key, or an agent did not start.
+        """
+        if self._fleet is not None:
+            return
+        settings = self.config.settings
+        upstream = _upstream(settings, self._env)
+        fleet = Fleet(
+            settings, base_of(settings, self._env), upstream, self._env, run_label=self._run_label
+        )
+        fleet.start()
+        self._fleet = fleet
+        if self._run_label == "service":
+            fleet.recover()
+
+    def stop(self, *, grace_s: float = 0.0) -> None:
+        """End the fleet and remove everything it made; tasks that still run get `grace_s` seconds."""
+        fleet, self._fleet = self._fleet, None
+        if fleet is not None:
+            fleet.stop(grace_s=grace_s)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def submit(self, task: Task) -> TaskHandle:
+        """Accept the task durably and return at once.
+
+        Raises:
+            InvalidTask: a field is wrong.
+            QueueFull: `task_queue.max_size` tasks wait already.
+            DuplicateTask: the id is taken.
+            FleetStopped: the fleet does not run.
+        """
+        return self.submit_all([task])[0]
+
+    def submit_all(self, tasks: list[Task]) -> list[TaskHandle]:
+        """Accept all of the tasks or none; see `submit`."""
+        if self._fleet is None:
+            raise FleetStopped("the orchestrator is not started; call start() first")
+        levels = self.config.settings.task_queue.priority_levels
+        for task in tasks:
+            task.check(priority_levels=levels)
+        return self._fleet.submit([_anchored(task) for task in tasks])
+
+    def execute_task(self, task: Task) -> TaskResult:
+        """Run one task to its end. A task that fails has a result that says why; see `submit`."""
+        return self.submit(task).wait()
+
+    def execute_parallel_task(self, task: Task) -> list[TaskResult]:
+        """Run the task's subtasks, as many at once as there are agents; results in their order."""
+        parts = subtasks_of(task) if task.subtasks else [task]
+        return [handle.wait() for handle in self.submit_all(parts)]
+
+    def cancel(self, task_id: str) -> bool:
+        """End that task; False when it is not known or over."""
+        return self._fleet is not None and self._fleet.cancel(task_id)
+
+    def get_agent_status(self) -> dict[str, dict[str, Any]]:
+        """Each agent by its id: `running`, `current_task`, `health_check_failed`, and more."""
+        agents: dict[str, dict[str, Any]] = self.status()["agents"]
+        return agents
+
+    def status(self) -> dict[str, Any]:
+        """Agents, queue and counters; empty when the fleet does not run."""
+        return self._fleet.status() if self._fleet is not None else {"agents": {}}
+
+    def get_task_result(self, task_id: str) -> TaskResult | None:
+        """The result of any task that ever finished here, or None."""
+        if self._fleet is not None and self._fleet.store is not None:
+            return self._fleet.store.result(task_id)
+        path = base_of(self.config.settings, self._env).state_dir / "tasks.db"
+        if not path.exists():
+            return None
+        store = TaskStore(path)
+        try:
+            return store.result(task_id)
+        finally:
+            store.close()
+
+
+def base_of(settings: Settings, env: Mapping[str, str]) -> FleetBase:
+    """The folders that settings and environment name."""
+    storage = settings.storage
+    return FleetBase(
+        state_dir=_chosen(storage.state_dir) or state_dir(env),
+        cache_dir=_chosen(storage.cache_dir) or cache_dir(env),
+        run_root=_chosen(storage.run_dir) or run_root(env),
+    )
+
+
+def _chosen(path: str | None) -> Path | None:
+    return Path(path).expanduser().absolute() if path else None
+
+
+def _upstream(settings: Settings, env: Mapping[str, str]) -> Upstream:
+    if settings.gateway.scripted_model:
+        model = "understudy.fakeapi.process:main"
+        return Upstream(Credentials("api_key", "scripted"), scripted_target=model)
+    credentials = find_credentials(env)
+    if credentials is None:
+        mend = (
+            "set ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN, CLAUDE_CODE_OAUTH_TOKEN), "
+            "or use the scripted model: --fake, or gateway.scripted_model: true"
+        )
+        raise MachineNotReady("no API key", mend)
+    return Upstream(credentials, url=settings.gateway.upstream or find_upstream(env))
+
+
+def _anchored(task: Task) -> Task:
+    """The task with relative files bound to the folder it was submitted from."""
+    if task.repo is None and task.files:
+        return dataclasses.replace(task, repo=os.getcwd())  # noqa: PTH109 - a string on the wire
+    return task

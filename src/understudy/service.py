@@ -1,0 +1,99 @@
+"""The long-running service: a fleet, its control socket, and an orderly end on a signal."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import queue
+import signal
+from typing import TYPE_CHECKING
+
+from understudy.actors.errors import AgentError
+from understudy.control import ControlServer
+from understudy.orchestrator import Orchestrator, base_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+
+class ServiceRunning(AgentError):
+    """Another service uses the same state folder."""
+
+    def __init__(self, path: str, pid: str) -> None:
+        super().__init__(path, pid)
+        self.path = path
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return (
+            f"another service (process {self.pid}) uses {self.path}; "
+            "stop it with `understudy stop`, or set storage.state_dir to another folder"
+        )
+
+
+def serve(orchestrator: Orchestrator, env: Mapping[str, str], ready: Callable[[str], None]) -> None:
+    """Run the service until SIGTERM, SIGINT or `understudy stop`; a second signal ends it at once.
+
+    Args:
+        orchestrator: not started yet, made with `run_label="service"`.
+        ready: called with the control socket's path when requests are answered.
+
+    Raises:
+        ServiceRunning, SocketInUse, MachineNotReady: it could not start.
+    """
+    settings = orchestrator.config.settings
+    state = base_of(settings, env).state_dir
+    signals: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with _only_one(state), _signals_to(signals):
+        control = ControlServer(
+            settings.communication.socket_path, orchestrator, lambda: signals.put("stop")
+        )
+        try:
+            orchestrator.start()
+            control.start()
+            ready(settings.communication.socket_path)
+            _log.info("stopping on %s", signals.get())
+            control.close()
+            orchestrator.stop(grace_s=settings.supervision.shutdown_timeout)
+        finally:
+            control.close()
+            orchestrator.stop()
+
+
+@contextlib.contextmanager
+def _only_one(state: Path) -> Iterator[None]:
+    """Hold the service's lock, with our process id in it for whoever is refused."""
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = state / "service.lock"
+    with path.open("a+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise ServiceRunning(str(state), file.read().strip() or "unknown") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+@contextlib.contextmanager
+def _signals_to(signals: queue.SimpleQueue[str]) -> Iterator[None]:
+    """Queue the first SIGTERM or SIGINT; let a second one have its default effect."""
+
+    def handle(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        signals.put(signal.Signals(number).name)
+
+    before = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,174 @@
+"""What a person sees: live progress, result tables, findings. Everything here writes to a given console."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from understudy.actors.events import TaskEvent
+from understudy.actors.tasks.task import TaskResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rich.console import Console
+
+    from understudy.actors.tasks.task import Task
+
+_COLOURS = {
+    "success": "green", "partial": "yellow", "failed": "red", "timeout": "red",
+    "ready": "green", "busy": "cyan", "failed ": "red", "down": "red",
+}  # fmt: skip
+_SEVERITIES = ("critical", "high", "medium", "low")
+
+
+class Progress:
+    """Live progress of some tasks: a table that redraws on a terminal, plain lines elsewhere."""
+
+    def __init__(self, tasks: list[Task], titles: Mapping[str, str], console: Console) -> None:
+        self._console = console
+        self._titles = titles
+        self._rows: dict[str, dict[str, str]] = {
+            task.task_id: {"state": "queued", "agent": "", "text": ""} for task in tasks
+        }
+        self._started: dict[str, float] = {}
+        self._took: dict[str, float] = {}
+        self._live = (
+            Live(self, console=console, auto_refresh=True, refresh_per_second=8, transient=True)
+            if console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __rich__(self) -> Table:
+        """The table as it stands."""
+        table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
+        for name in ("task", "state", "agent", "time", "doing"):
+            table.add_column(
+                name, no_wrap=True, overflow="ellipsis", ratio=3 if name == "doing" else None
+            )
+        now = time.monotonic()
+        for task_id, row in self._rows.items():
+            since = self._started.get(task_id)
+            took = self._took.get(task_id, now - since if since else 0.0)
+            state = row["state"]
+            table.add_row(
+                escape(self._titles[task_id]),
+                f"[{_COLOURS.get(state, 'cyan')}]{state}",
+                row["agent"],
+                f"{took:.1f}s" if since else "",
+                escape(row["text"]),
+            )
+        return table
+
+    def update(self, update: TaskEvent | TaskResult | None) -> None:
+        """Show what happened."""
+        if isinstance(update, TaskEvent) and update.task_id in self._rows:
+            self._on_event(update)
+
+    def _on_event(self, event: TaskEvent) -> None:
+        row = self._rows[event.task_id]
+        if event.agent_id:
+            row["agent"] = event.agent_id
+        if event.kind == "started":
+            self._started[event.task_id] = time.monotonic()
+        if event.kind == "finished":
+            since = self._started.get(event.task_id, time.monotonic())
+            self._took[event.task_id] = time.monotonic() - since
+        row["text"] = event.text.splitlines()[0] if event.text else ""
+        if event.kind != "progress":
+            row["state"] = _word(event)
+        if self._live is None:
+            who = f" [{event.agent_id}]" if event.agent_id else ""
+            text = f": {event.text}" if event.text else ""
+            line = f"{self._titles[event.task_id]}{who} {event.kind}{text}"
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _word(event: TaskEvent) -> str:
+    if event.kind == "finished":
+        return event.text.split(":", 1)[0]
+    return {"started": "working", "queued": "queued", "requeued": "waiting"}[event.kind]
+
+
+def result_table(results: Iterable[TaskResult], titles: Mapping[str, str]) -> Table:
+    """One line for each result."""
+    table = Table(title="results", title_justify="left", header_style="bold")
+    for name in ("task", "status", "agent", "time", "attempts", "tokens in/out", "cost"):
+        table.add_column(name, justify="right" if name in ("time", "attempts", "cost") else "left")
+    for result in results:
+        usage = result.usage
+        cost = "unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"
+        table.add_row(
+            escape(titles.get(result.task_id, result.task_id)),
+            f"[{_COLOURS.get(result.status, 'white')}]{result.status}",
+            result.agent_id,
+            f"{result.execution_time:.2f}s",
+            str(result.attempts),
+            f"{usage.get('input_tokens', 0)}/{usage.get('output_tokens', 0)}" if usage else "",
+            cost,
+        )
+    return table
+
+
+def print_outcome(console: Console, result: TaskResult) -> None:
+    """What a task found, wrote or said; its error if it failed."""
+    if result.error:
+        console.print(f"[red]{result.status}[/]: {escape(result.error)}")
+    data = result.result
+    if isinstance(data.get("details"), dict):
+        _print_details(console, data["details"])
+    for key in ("output", "analysis_type", "result"):
+        if isinstance(data.get(key), str) and data[key]:
+            console.print(escape(data[key]))
+    for finding in data.get("findings") or []:
+        console.print(f"  - {escape(str(finding))}", highlight=False)
+    if data.get("diff"):
+        console.print(data["diff"], markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_details(console: Console, details: dict[str, Any]) -> None:
+    for path, detail in details.items():
+        issues = detail.get("issues") or []
+        console.print(f"[bold]{escape(path)}[/]: {escape(str(detail.get('summary', '')))}")
+        for issue in sorted(issues, key=_severity):
+            line = f":{issue['line']}" if issue.get("line") else ""
+            text = f"  {issue.get('severity', '?'):<8} {path}{line}  {issue.get('message', '')}"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _severity(issue: dict[str, Any]) -> int:
+    word = str(issue.get("severity"))
+    return _SEVERITIES.index(word) if word in _SEVERITIES else len(_SEVERITIES)
+
+
+def status_table(status: dict[str, Any]) -> Table:
+    """One line for each agent."""
+    table = Table(header_style="bold")
+    for name in ("agent", "state", "task", "warm for", "pid", "start", "restarts", "last failure"):
+        table.add_column(name, overflow="fold")
+    for agent_id, agent in status["agents"].items():
+        state = str(agent["state"])
+        table.add_row(
+            agent_id,
+            f"[{_COLOURS.get(state, 'white')}]{state}",
+            agent["current_task"] or "",
+            agent["warm_for"] or "",
+            str(agent["pid"] or ""),
+            str(agent["incarnation"]),
+            str(agent["restarts"]),
+            escape(agent["last_failure"] or ""),
+        )
+    return table

@@ -1,0 +1,88 @@
+"""What a supervisor tells about its children: why one ended, what happened, how they stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+ExitKind = Literal[
+    "normal", "shutdown", "crash", "killed", "hung", "start_timeout", "permanent", "unknown"
+]
+
+
+@dataclass(frozen=True)
+class ExitReason:
+    """Why a child ended.
+
+    Args:
+        kind: `normal`: it returned of its own will. `shutdown`: it ended when asked. `crash`: an
+            uncaught exception, a bad exit code or a fault of the program. `killed`: a signal from
+            outside, or it did not stop when asked. `hung`: its loop did not answer. `permanent`:
+            it said that starting it again is no use. `unknown`: nobody was left to see how.
+        exit_code: None when a signal ended it or it is unknown.
+        signal: the number of the signal that ended it.
+        detail: what the child or its end says, for people; may be empty.
+        failure_kind: the word the child gave to `fail_permanently`.
+    """
+
+    kind: ExitKind
+    exit_code: int | None = None
+    signal: int | None = None
+    detail: str = ""
+    failure_kind: str | None = None
+
+
+@dataclass(frozen=True)
+class ChildEvent:
+    """Something happened to a child, or (`child_id` is the supervisor's own) to the supervisor.
+
+    Args:
+        kind: `starting`, `ready`; `exited`: this incarnation is over; `restarting`: another will
+            be started after `delay_s`; `gave_up`: it will not, it failed for good; `stopped`: it
+            will not, as wished. Each `exited` is followed by one of the last three.
+        incarnation: which start of the child it is about.
+        reason: with `exited`, `restarting`, `gave_up`, `stopped`: why it ended.
+        delay_s: with `restarting`: seconds until the start; None: as soon as its siblings allow.
+        info: with `ready`: what the child gave to `ready()`, and its process id as `pid`.
+    """
+
+    child_id: str
+    kind: Literal["starting", "ready", "exited", "restarting", "gave_up", "stopped"]
+    incarnation: int
+    reason: ExitReason | None = None
+    delay_s: float | None = None
+    info: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class ChildState(StrEnum):
+    """Where a child stands."""
+
+    WAITING = "waiting"
+    """It is going to be started: after its delay, or when its turn comes."""
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    """It ended as wished and is not going to be started."""
+    FAILED = "failed"
+    """It failed for good."""
+
+
+@dataclass(frozen=True)
+class ChildStatus:
+    """One child, as its supervisor sees it now.
+
+    Args:
+        incarnation: of its last start; 0 before the first.
+        restarts: how often it was started again.
+        pid: of its process while there is one.
+        last_reason: why its last incarnation ended.
+    """
+
+    child_id: str
+    state: ChildState
+    incarnation: int
+    restarts: int
+    pid: int | None
+    last_reason: ExitReason | None

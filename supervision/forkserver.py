@@ -1,0 +1,199 @@
+"""The fork server: where children come from. This is the side of the process that wants children.
+
+Children are never forked from this process, which has threads, but from a small process that was
+started afresh, has one thread, and has imported beforehand what children need (`forkhost.py`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from .errors import ForkServerClosed, SpawnFailed
+from .hostlink import HostLink
+from .ladder import ORPHAN_GRACE_S
+from .reactor import Reactor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_log = logging.getLogger(__name__)
+
+_BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
+    "from understudy.supervision.forkhost import main; main()"
+)
+_SPAWN_TIMEOUT_S = 10.0
+_STDERR_FD = 2
+_CLOSE_TIMEOUT_S = ORPHAN_GRACE_S + 3.0
+
+
+@dataclass(frozen=True)
+class Spawned:
+    """A new child process. Whoever gets it owns the two descriptors.
+
+    Args:
+        pid: its process id, for people; to signal it, use the pidfd.
+        pidfd: readable once it has ended.
+        control: our end of its control socket.
+    """
+
+    pid: int
+    pidfd: int
+    control: socket.socket
+
+
+class ForkServer:
+    """Makes child processes, quickly, with what they need already imported.
+
+    One for each root of supervisors. `start` once; then `spawn` from any thread; `close` at the
+    end, after the children. When the fork server's process dies, its children live on and the next
+    spawn starts another.
+
+    Args:
+        preload: modules that every child needs; they must not start threads when imported.
+        env: the children's environment; None: that of this process, as it is at `start`.
+        start_timeout_s: how long the first import may take.
+    """
+
+    def __init__(
+        self,
+        preload: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        *,
+        start_timeout_s: float = 30.0,
+    ) -> None:
+        self._preload = tuple(preload)
+        self._env = None if env is None else dict(env)
+        self._start_timeout_s = start_timeout_s
+        self._lock = threading.Lock()
+        self._serials = itertools.count(1)
+        self._reactor: Reactor | None = None
+        self._host: HostLink | None = None
+
+    def start(self) -> None:
+        """Start the fork server's process and return at once; the first spawn waits for it.
+
+        Raises:
+            ForkServerClosed: it was closed before; make a new one.
+        """
+        with self._lock:
+            if self._reactor is None:
+                self._reactor = Reactor()
+                self._reactor.start()
+                self._host = self._start_host(self._reactor)
+
+    def spawn(self, child_id: str, on_status: Callable[[int | None], None]) -> Spawned:
+        """Make a child process; it waits for its `start` record on the control socket.
+
+        Blocks for milliseconds; the first one until everything is imported.
+
+        Args:
+            child_id: for error messages.
+            on_status: called once in the reactor's thread after the child has ended, with its wait
+                status, or None when the fork server's process died before it could tell.
+
+        Raises:
+            SpawnFailed: it did not work this time.
+            ForkServerBroken: it cannot work; a preloaded module is missing, for instance.
+            ForkServerClosed: before `start` or after `close`.
+        """
+        with self._lock:
+            host = self._living_host()
+            ours, theirs = socket.socketpair()
+            try:
+                host.await_hello(self._start_timeout_s)
+                pid, pidfd = host.fork(next(self._serials), theirs, on_status, _SPAWN_TIMEOUT_S)
+            except SpawnFailed as error:
+                ours.close()
+                if host.is_useless:
+                    self._host = None
+                    host.end(timeout_s=0)
+                raise SpawnFailed(child_id, error.why) from None
+            except BaseException:
+                ours.close()
+                raise
+            finally:
+                theirs.close()
+            return Spawned(pid, pidfd, ours)
+
+    def close(self) -> None:
+        """End the fork server and its thread; children that are left end too. Idempotent.
+
+        Returns when its process is gone: at once without children, else within five seconds.
+        """
+        with self._lock:
+            host, self._host = self._host, None
+            reactor, self._reactor = self._reactor, None
+        if host is not None:
+            host.end(_CLOSE_TIMEOUT_S)
+        if reactor is not None:
+            reactor.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was started and not closed."""
+        return self._reactor is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the fork server while there is one."""
+        host = self._host
+        return host.pid if host is not None and not host.is_lost else None
+
+    @property
+    def reactor(self) -> Reactor:
+        """The thread that everything about the children runs in.
+
+        Raises:
+            ForkServerClosed: before `start` or after `close`.
+        """
+        reactor = self._reactor
+        if reactor is None:
+            raise ForkServerClosed
+        return reactor
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _living_host(self) -> HostLink:
+        if self._host is not None and self._host.is_lost:
+            _log.warning("the fork server's process %d is gone; starting another", self._host.pid)
+            self._host = None
+        if self._host is None:
+            self._host = self._start_host(self.reactor)
+        return self._host
+
+    def _start_host(self, reactor: Reactor) -> HostLink:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [
+                *(sys.executable, "-u", "-c", _BOOT),
+                *(json.dumps(sys.path), str(theirs.fileno()), json.dumps(self._preload)),
+            ]
+            try:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    # What a child prints must not end up among a command's results.
+                    stdout=_STDERR_FD,
+                    env=self._env,
+                    pass_fds=(theirs.fileno(),),
+                    # A terminal's Ctrl-C is for the parent alone: it ends its children in order.
+                    start_new_session=True,
+                )
+            except OSError as error:
+                ours.close()
+                raise SpawnFailed("the fork server", str(error)) from error
+        return HostLink(process, ours, reactor)

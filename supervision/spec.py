@@ -1,0 +1,170 @@
+"""What a supervisor is told about its children: pure data, checked when it is made."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from .errors import InvalidSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .backoff import Backoff
+
+_TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+
+class Restart(StrEnum):
+    """When a child that ended is started again."""
+
+    PERMANENT = "permanent"
+    """Always, however it ended."""
+    TRANSIENT = "transient"
+    """Only when it did not end by its own will (`normal`) or by request (`shutdown`)."""
+    TEMPORARY = "temporary"
+    """Never; it is forgotten when it ends."""
+
+
+class Strategy(StrEnum):
+    """Who is restarted with a child that fell."""
+
+    ONE_FOR_ONE = "one_for_one"
+    """Nobody else."""
+    ONE_FOR_ALL = "one_for_all"
+    """All children."""
+    REST_FOR_ONE = "rest_for_one"
+    """The children that were started after it."""
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """One child, in a process of its own.
+
+    Args:
+        id: its name, unique among its siblings.
+        target: the function that is its life, as `package.module:function`; called in the child's
+            main thread with its `ChildContext`.
+        args: what the target gets as `context.args`; only what msgpack can carry.
+        restart: when it is started again.
+        shutdown_s: how long it may take to end when asked; then it is ended. 0: it is killed
+            without being asked. None: it is waited for without a limit.
+        start_timeout_s: how long it may take to call `context.ready()`.
+        backoff: the wait before it is started again; None: at once.
+        liveness_interval_s: its loop must answer a ping within this time, or it is killed as
+            hung; None: it is not pinged.
+        env: environment variables on top of those of the fork server.
+        log_path: a file that its stdout and stderr are appended to; None: the parent's stderr.
+
+    Raises:
+        InvalidSpec: a field makes no sense; the error says which.
+    """
+
+    id: str
+    target: str
+    args: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    restart: Restart = Restart.PERMANENT
+    shutdown_s: float | None = 10.0
+    start_timeout_s: float = 60.0
+    backoff: Backoff | None = None
+    liveness_interval_s: float | None = None
+    env: Mapping[str, str] | None = None
+    log_path: str | None = None
+
+    def __post_init__(self) -> None:
+        self._require(bool(self.id), "id", "must not be empty")
+        self._require(
+            _TARGET.fullmatch(self.target) is not None,
+            "target",
+            f"{self.target!r} is not of the form package.module:function",
+        )
+        self._require(self.restart in Restart, "restart", f"must be one of {_words(Restart)}")
+        object.__setattr__(self, "restart", Restart(self.restart))
+        self._check_times()
+        self._check_carriable()
+
+    def _check_times(self) -> None:
+        self._require(
+            self.shutdown_s is None or 0 <= self.shutdown_s < math.inf,
+            "shutdown_s",
+            "must be 0 (kill), more seconds, or None (no limit)",
+        )
+        self._require(
+            0 < self.start_timeout_s < math.inf, "start_timeout_s", "must be more than 0 seconds"
+        )
+        self._require(
+            self.liveness_interval_s is None or 0 < self.liveness_interval_s < math.inf,
+            "liveness_interval_s",
+            "must be more than 0 seconds, or None (not pinged)",
+        )
+
+    def _check_carriable(self) -> None:
+        for name, value in (("args", self.args), ("env", self.env)):
+            try:
+                msgpack.packb(dict(value or {}))
+            except (TypeError, ValueError, OverflowError) as error:
+                self._require(False, name, f"cannot be sent to the child: {error}")  # noqa: FBT003
+
+    def _require(self, holds: bool, name: str, detail: str) -> None:
+        if not holds:
+            raise InvalidSpec(f"invalid_{name}", f"child {self.id or '?'}: {name}", detail)
+
+
+@dataclass(frozen=True)
+class SupervisorSpec:
+    """A supervisor and its children, in the order in which they are started.
+
+    Args:
+        id: its name; events about the supervisor itself carry it as their `child_id`.
+        strategy: who is restarted with a child that fell.
+        intensity: this many restarts within `period_s` are borne; one more, and the supervisor
+            ends all its children and itself.
+        period_s: the window in seconds.
+        children: the children at the start.
+
+    Raises:
+        InvalidSpec: a field makes no sense, or two children have one id.
+    """
+
+    id: str
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    intensity: int = 3
+    period_s: float = 5.0
+    children: tuple[ChildSpec, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._require(bool(self.id), "invalid_id", "id", "must not be empty")
+        self._require(
+            self.strategy in Strategy,
+            "invalid_strategy",
+            "strategy",
+            f"must be one of {_words(Strategy)}",
+        )
+        object.__setattr__(self, "strategy", Strategy(self.strategy))
+        self._require(
+            self.intensity >= 0, "invalid_intensity", "intensity", "must be 0 or more restarts"
+        )
+        self._require(
+            0 < self.period_s < math.inf,
+            "invalid_period",
+            "period_s",
+            "must be more than 0 seconds",
+        )
+        twice = [i for i, n in Counter(child.id for child in self.children).items() if n > 1]
+        self._require(
+            not twice, "duplicate_child", "children", f"more than one is named {', '.join(twice)}"
+        )
+
+    def _require(self, holds: bool, reason: str, name: str, detail: str) -> None:
+        if not holds:
+            raise InvalidSpec(reason, f"supervisor {self.id or '?'}: {name}", detail)
+
+
+def _words(words: type[StrEnum]) -> str:
+    return ", ".join(words)

@@ -1,0 +1,279 @@
+"""The supervisor as an actor: the core's decisions, made true with processes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import random
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from .core import SupervisorCore
+from .errors import ForkServerBroken, ForkServerClosed, SpawnFailed, UnknownChild
+from .events import ChildEvent, ChildStatus, ExitReason
+from .process import Process
+from .signals import (
+    AddChild,
+    Begin,
+    ChildExited,
+    ChildReady,
+    Finished,
+    Shutdown,
+    Start,
+    Stop,
+    StopChild,
+    Tell,
+    Tick,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from .forkserver import ForkServer
+    from .reactor import Timer
+    from .signals import Command, Input
+    from .spec import ChildSpec, SupervisorSpec
+
+_log = logging.getLogger(__name__)
+
+_WAKE = object()
+# How often a wait looks whether the fork server was closed under it.
+_LOOK_S = 1.0
+
+
+class Supervisor(pykka.ThreadingActor):
+    """Starts its children in order, restarts them by its strategy, ends them in reverse order.
+
+    Everything, also the listener, runs in this actor's thread. Stopping the actor shuts the
+    children down first. When the restart budget is exceeded it does the same by itself and stops,
+    after a `gave_up` event that carries the supervisor's own id.
+
+    Args:
+        spec: its children and its rules.
+        forks: where their processes come from; open until this actor has stopped.
+        listener: told of every event; must not block, nor ask this actor. An exception is logged.
+        rng: for the jitter of the backoff.
+        clock: monotonic seconds, for the restart budget and the backoff.
+        first_incarnation: the number of each child's first start.
+    """
+
+    use_daemon_thread = True
+
+    def __init__(
+        self,
+        spec: SupervisorSpec,
+        forks: ForkServer,
+        listener: Callable[[ChildEvent], None] | None = None,
+        *,
+        rng: random.Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        first_incarnation: int = 1,
+    ) -> None:
+        super().__init__()
+        self._spec = spec
+        self._forks = forks
+        self._listener = listener
+        self._clock = clock
+        chance = rng or random.Random()  # noqa: S311 - spreads restarts, guards nothing
+        self._core = SupervisorCore(spec, chance, first_incarnation=first_incarnation)
+        self._processes: dict[str, Process] = {}
+        # Beside the inbox, so that `shutdown` and `stop_child` can wait for it in this thread.
+        self._happened: queue.SimpleQueue[Input] = queue.SimpleQueue()
+        self._timer: Timer | None = None
+
+    # -- pykka's hooks ------------------------------------------------------------------------
+
+    def on_start(self) -> None:
+        """Start the children, in order; each after the one before it is ready."""
+        self._handle(Begin())
+
+    def on_receive(self, message: object) -> None:
+        """Take what the processes and the timer report."""
+        if message is not _WAKE:
+            _log.warning("supervisor %s: message ignored: %r", self._spec.id, message)
+            return
+        self._handle(Tick())
+        while not self._happened.empty():
+            self._handle(self._happened.get())
+
+    def on_stop(self) -> None:
+        """Shut the children down."""
+        self.shutdown()
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,  # noqa: ARG002
+        exception_value: BaseException | None,  # noqa: ARG002
+        traceback: TracebackType | None,  # noqa: ARG002
+    ) -> None:
+        """After an error of our own: leave no child without a supervisor."""
+        self.shutdown()
+
+    # -- for callers, by proxy ----------------------------------------------------------------
+
+    def add_child(self, spec: ChildSpec) -> None:
+        """Start one more child, as the last in the order. Returns before it is ready.
+
+        Raises:
+            DuplicateChild: there is one of that id.
+            SupervisorStopping: it is too late.
+        """
+        self._handle(AddChild(spec))
+
+    def stop_child(self, child_id: str) -> None:
+        """End a child and return when it is gone; at most its `shutdown_s` and 8 seconds later.
+
+        It stays known, as stopped, unless it is temporary.
+
+        Raises:
+            UnknownChild: there is none of that id.
+        """
+        self._handle(StopChild(child_id))
+        self._wait_until(lambda: not self._core.is_running(child_id))
+
+    def kill_child(self, child_id: str, detail: str = "its owner gave it up") -> None:
+        """Kill a child that does not work any more, as if it were found hung: its rules apply.
+
+        Its stacks go to its log first. Returns at once; one that has no process is left alone.
+
+        Raises:
+            UnknownChild: there is none of that id.
+        """
+        if child_id not in {status.child_id for status in self._core.status()}:
+            raise UnknownChild(self._spec.id, child_id, tuple(self._processes))
+        if child_id in self._processes:
+            self._processes[child_id].kill("hung", detail)
+
+    def status(self) -> list[ChildStatus]:
+        """How the children stand, in start order."""
+        return [
+            replace(status, pid=process.pid)
+            if (process := self._processes.get(status.child_id))
+            else status
+            for status in self._core.status()
+        ]
+
+    def shutdown(self) -> None:
+        """End all children, the last started first, and return when they are gone.
+
+        Takes at most the sum of their `shutdown_s`, and 8 seconds for each that does not listen.
+        The actor stays, without children, until it is stopped. Idempotent.
+        """
+        self._handle(Shutdown())
+        self._wait_until(lambda: self._core.is_finished)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _handle(self, happened: Input) -> None:
+        if isinstance(happened, ChildExited):
+            self._processes.pop(happened.child_id, None)
+        for command in self._core.handle(happened, self._clock()):
+            self._do(command)
+        self._set_timer()
+
+    def _wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Go on supervising, in this call, until it is so. Each process ends within its limits."""
+        while not is_so():
+            wake = self._core.next_wake
+            patience_s = _LOOK_S if wake is None else min(max(0.0, wake - self._clock()), _LOOK_S)
+            try:
+                self._handle(self._happened.get(timeout=patience_s))
+            except queue.Empty:
+                self._handle(Tick())
+                self._mourn_if_closed()
+
+    def _mourn_if_closed(self) -> None:
+        """Who closed the fork server too early ended the children, and none of them can tell."""
+        if self._forks.is_open:
+            return
+        for child_id, process in self._processes.items():
+            reason = ExitReason(
+                "unknown", detail="the fork server was closed before its supervisor"
+            )
+            self._happened.put(ChildExited(child_id, process.incarnation, reason))
+
+    def _do(self, command: Command) -> None:
+        match command:
+            case Start(spec, incarnation):
+                self._start_process(spec, incarnation)
+            case Stop(child_id, shutdown_s):
+                # One that could not be started has no process; its exit is on the way.
+                if child_id in self._processes:
+                    self._processes[child_id].stop(shutdown_s)
+            case Tell(event):
+                self._tell(event)
+            case Finished(gave_up):
+                if gave_up:
+                    _log.error("supervisor %s gives up", self._spec.id)
+                    with contextlib.suppress(pykka.ActorDeadError):
+                        self.stop()
+
+    def _start_process(self, spec: ChildSpec, incarnation: int) -> None:
+        def on_ready(info: dict[str, Any]) -> None:
+            self._report(ChildReady(spec.id, incarnation, info))
+
+        def on_exit(reason: ExitReason) -> None:
+            self._report(ChildExited(spec.id, incarnation, reason))
+
+        try:
+            process = Process(spec, incarnation, self._forks, on_ready=on_ready, on_exit=on_exit)
+            process.start()
+        except SpawnFailed as error:
+            on_exit(ExitReason("crash", detail=str(error)))
+        except (ForkServerBroken, ForkServerClosed) as error:
+            on_exit(ExitReason("permanent", detail=str(error), failure_kind="config"))
+        else:
+            self._processes[spec.id] = process
+
+    def _report(self, happened: Input) -> None:
+        """From any thread."""
+        self._happened.put(happened)
+        self._wake()
+
+    def _wake(self) -> None:
+        # An actor that is stopping reads `_happened` by itself.
+        with contextlib.suppress(pykka.ActorDeadError):
+            self.actor_ref.tell(_WAKE)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        wake = self._core.next_wake
+        if wake is not None:
+            with contextlib.suppress(ForkServerClosed):
+                delay_s = max(0.0, wake - self._clock())
+                self._timer = self._forks.reactor.call_later(delay_s, self._wake)
+
+    def _tell(self, event: ChildEvent) -> None:
+        _log.log(_level(event), "%s: %s", self._spec.id, describe(event))
+        if self._listener is None:
+            return
+        try:
+            self._listener(event)
+        except Exception:  # noqa: BLE001 - a bad listener must not end the supervision
+            _log.exception("the listener of supervisor %s failed on %r", self._spec.id, event)
+
+
+def describe(event: ChildEvent) -> str:
+    """The event in one line, for people."""
+    text = f"{event.child_id} (incarnation {event.incarnation}) {event.kind}"
+    if event.delay_s is not None:
+        text += f" in {event.delay_s:.2g} s"
+    elif event.reason is not None and event.kind != "stopped":
+        text += f": {event.reason.kind}"
+        if event.reason.detail:
+            text += f", {event.reason.detail}"
+    return text
+
+
+def _level(event: ChildEvent) -> int:
+    if event.kind == "gave_up":
+        return logging.ERROR
+    fell = event.reason is not None and event.reason.kind not in ("normal", "shutdown")
+    return logging.WARNING if event.kind == "exited" and fell else logging.INFO

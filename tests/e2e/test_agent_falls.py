@@ -1,0 +1,84 @@
+"""Kill each part of an agent in the middle of a task, and see the task done."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from understudy import Orchestrator, Task, TaskHandle
+
+pytestmark = pytest.mark.podman
+
+SLOW = '@@ [{"delay": 2, "text": "done at last"}] @@'
+
+
+@pytest.fixture
+def fleet(home: Path, image: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Orchestrator]:
+    del home, image
+    monkeypatch.setenv("UNDERSTUDY_GATEWAY__SCRIPTED_MODEL", "true")
+    with Orchestrator(overrides={"orchestrator.num_agents": 1}) as made:
+        yield made
+
+
+def in_mid_turn(
+    fleet: Orchestrator, until: Callable[..., Any]
+) -> tuple[TaskHandle, dict[str, Any]]:
+    """A task whose turn has reached the model, and the agent that works on it."""
+    handle = fleet.submit(Task(description=SLOW, timeout=60))
+    until(lambda: fleet.get_agent_status()["agent_000"]["state"] == "busy")
+    agent = fleet.get_agent_status()["agent_000"]
+    until(lambda: agent["container_pid"] is None or psutil.pid_exists(agent["container_pid"]))
+    return handle, agent
+
+
+def cli_process(container_pid: int) -> psutil.Process:
+    """The CLI: the child of the container's init."""
+    (cli,) = psutil.Process(container_pid).children()
+    return cli
+
+
+@pytest.mark.parametrize("what", ["agent", "container", "cli"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_task_is_done_after_a_part_of_its_agent_was_killed(
+    fleet: Orchestrator, until: Callable[..., Any], what: str, how: signal.Signals
+) -> None:
+    handle, agent = in_mid_turn(fleet, until)
+    victim = {
+        "agent": lambda: agent["pid"],
+        "container": lambda: agent["container_pid"],
+        "cli": lambda: cli_process(agent["container_pid"]).pid,
+    }[what]()
+    os.kill(victim, how)
+    result = handle.wait(timeout_s=60)
+    assert result.status == "success", result.error
+    assert result.result["output"] == "done at last"
+    assert result.attempts == 2
+    assert fleet.get_agent_status()["agent_000"]["incarnation"] == 2
+
+
+def test_the_gateway_killed_in_mid_turn_does_not_lose_the_task(
+    fleet: Orchestrator, until: Callable[..., Any]
+) -> None:
+    handle, _ = in_mid_turn(fleet, until)
+    gateway = fleet.status()["services"]["gateway"]
+    os.kill(gateway["pid"], signal.SIGKILL)
+    assert handle.wait(timeout_s=60).status == "success"
+
+
+def test_a_stopped_agent_is_found_hung_and_its_task_done_by_the_next(
+    home: Path, image: str, monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+) -> None:
+    del home, image
+    monkeypatch.setenv("UNDERSTUDY_GATEWAY__SCRIPTED_MODEL", "true")
+    settings = {"orchestrator.num_agents": 1, "agent.health_check_interval": 1.0}
+    with Orchestrator(overrides=settings) as fleet:
+        handle, agent = in_mid_turn(fleet, until)
+        os.kill(agent["pid"], signal.SIGSTOP)
+        assert handle.wait(timeout_s=60).status == "success"
+        assert "hung" in fleet.get_agent_status()["agent_000"]["last_failure"]

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from fakes.program import Program
+
+pytestmark = pytest.mark.podman
+
+
+def test_a_submitted_task_is_done_by_the_service_and_its_result_found(
+    program: Program, until: Callable[..., Any]
+) -> None:
+    service = program.serve("--fake", "--agents", "2")
+    submitted = program.run("submit", "Review it", "--type", "code_review", "-f", "shop/cart.py")
+    task_id = submitted.out.strip()
+    until(lambda: program.run("result", task_id, "--json").code == 0)
+    status = program.run("status", "--json").json
+    assert set(status["agents"]) == {"agent_000", "agent_001"}
+    assert program.run("status").code == 0
+    followed = program.run("logs", "-f", task_id)
+    assert "finished" in followed.out
+    assert program.run("stop").code == 0
+    assert service.wait(30) == 0
+    program.end(service)
+
+
+def test_run_uses_the_service_when_one_is_up(program: Program) -> None:
+    service = program.serve("--fake", "--agents", "1")
+    done = program.run("run", "Review it", "--type", "code_review", "-f", "shop/cart.py")
+    assert done.code == 0, done.err
+    assert "the running service" in done.err
+    assert program.end(service).code == 0
+
+
+def test_without_a_service_the_commands_that_need_one_say_how_to_start_it(
+    program: Program,
+) -> None:
+    for command in (["status"], ["stop"], ["submit", "x"], ["cancel", "x"]):
+        done = program.run(*command)
+        assert done.code == 3
+        assert "understudy serve" in done.err
+
+
+def test_a_running_task_is_canceled(program: Program, until: Callable[..., Any]) -> None:
+    service = program.serve("--fake", "--agents", "1")
+    task_id = program.run("submit", '@@ [{"delay": 120, "text": "late"}] @@').out.strip()
+    until(lambda: program.run("status", "--json").json["running"] == 1)
+    assert program.run("cancel", task_id).code == 0
+    until(lambda: program.run("result", task_id, "--json").out)
+    assert program.run("result", task_id, "--json").json["failure_kind"] == "canceled"
+    again = program.run("cancel", task_id)
+    assert again.code == 1
+    assert program.end(service).code == 0
+
+
+def test_tasks_survive_sigterm_and_run_in_the_next_service(
+    program: Program, until: Callable[..., Any]
+) -> None:
+    options = ["--fake", "--agents", "1", "--set", "supervision.shutdown_timeout=1"]
+    service = program.serve(*options)
+    slow = '@@ [{"delay": 4, "text": "slow one done"}] @@'
+    first = program.run("submit", slow).out.strip()
+    second = program.run("submit", "say hello").out.strip()
+    until(lambda: program.run("status", "--json").json["running"] == 1)
+    assert program.end(service, signal.SIGTERM).code == 0
+    states = {t["task_id"]: t["state"] for t in program.run("tasks", "--json").json["tasks"]}
+    assert states == {first: "submitted", second: "submitted"}
+    service = program.serve(*options)
+    until(lambda: program.run("result", second, "--json").code == 0)
+    assert program.run("result", first, "--json").json["attempts"] == 2
+    assert program.end(service).code == 0
+
+
+def test_a_killed_service_loses_no_task_and_leaves_no_container(
+    program: Program, until: Callable[..., Any]
+) -> None:
+    service = program.serve("--fake", "--agents", "1")
+    slow = '@@ [{"delay": 3, "text": "slow one done"}] @@'
+    task_id = program.run("submit", slow).out.strip()
+    until(lambda: program.run("status", "--json").json["running"] == 1)
+    children = psutil.Process(service.pid).children(recursive=True)
+    service.kill()
+    service.communicate(timeout=30)
+    until(lambda: not any(child.is_running() for child in children), timeout_s=10)
+    service = program.serve("--fake", "--agents", "1")
+    until(lambda: program.run("result", task_id, "--json").code == 0)
+    assert program.run("result", task_id, "--json").json["result"]["output"] == "slow one done"
+    assert program.end(service).code == 0
+
+
+def test_ten_thousand_tasks_at_once_are_all_taken_or_all_refused(
+    program: Program, home: Path
+) -> None:
+    service = program.serve("--fake", "--agents", "1")
+    script = (
+        "import os, sys; from understudy import Task; from understudy.control import ServiceClient\n"
+        "client = ServiceClient(os.environ['UNDERSTUDY_COMMUNICATION__SOCKET_PATH'])\n"
+        "tasks = [Task(description=str(n)).to_wire() for n in range(10_000)]\n"
+        "try:\n    client.call('submit', tasks=tasks)\n"
+        "except Exception as error: print(error)\n"
+        "client.close()\n"
+    )
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=program.env, capture_output=True, text=True, timeout=60,
+        check=True,
+    )  # fmt: skip
+    assert "queue is full" in done.stdout
+    assert program.run("tasks", "--json").json["tasks"] == []
+    assert program.end(service).code == 0
+    service = program.serve("--fake", "--agents", "1", "--set", "task_queue.max_size=10000")
+    subprocess.run(
+        [sys.executable, "-c", script], env=program.env, capture_output=True, text=True, timeout=60,
+        check=True,
+    )  # fmt: skip
+    listed = program.run("tasks", "--limit", "100000", "--json").json["tasks"]
+    assert len(listed) == 10_000
+    assert program.end(service).code == 0
+    del home
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.2, 0.5, 0.9, 1.5])
+def test_ctrl_c_at_any_moment_leaves_nothing_behind(program: Program, after_s: float) -> None:
+    command = program.start("run", '@@ [{"delay": 60, "text": "late"}] @@', "--fake", "--json")
+    try:
+        command.wait(after_s)
+    except Exception:  # noqa: BLE001, S110 - it is expected to run still
+        pass
+    done = program.end(command, signal.SIGINT)
+    assert done.code == 130
+    if done.out:
+        assert json.loads(done.out)["exit_code"] == 130
+    runs = Path(program.env["XDG_STATE_HOME"]) / "understudy" / "runs"
+    assert not list(runs.iterdir()) if runs.exists() else True
+    sockets = Path(program.env["XDG_RUNTIME_DIR"]) / "understudy"
+    assert not list(sockets.iterdir()) if sockets.exists() else True

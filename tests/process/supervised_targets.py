@@ -1,0 +1,175 @@
+"""Main functions of children for the tests of supervision: well-behaved ones, and each kind of bad."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from understudy.supervision import ChildContext
+
+
+def serve(context: ChildContext) -> None:
+    """Be ready, and end when asked."""
+    context.ready({"args": context.args, "incarnation": context.incarnation})
+    context.stop_requested.wait()
+
+
+def describe_self(context: ChildContext) -> None:
+    """Tell what a child is made of."""
+    context.ready(
+        {
+            "environment": dict(os.environ),
+            "descriptors": _open_descriptors(),
+            "main": getattr(sys.modules["__main__"], "__file__", None),
+            "modules": list(sys.modules),
+            "frozen": gc.get_freeze_count(),
+            "collects": gc.isenabled(),
+            "session": os.getsid(0),
+            "threads": [thread.name for thread in threading.enumerate()],
+            "name": Path("/proc/self/comm").read_text(encoding="utf-8").strip(),
+        }
+    )
+    context.stop_requested.wait()
+
+
+def _open_descriptors() -> list[str]:
+    found: list[str] = []
+    for name in os.listdir("/proc/self/fd"):
+        # The one that listed the folder is closed by now.
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+    return found
+
+
+def return_at_once(context: ChildContext) -> None:
+    """Be ready, and done."""
+    context.ready()
+
+
+def raise_at_once(context: ChildContext) -> None:
+    """Crash."""
+    raise ValueError(f"no luck for {context.id}")
+
+
+def exit_with(context: ChildContext) -> None:
+    """Exit as the arguments say."""
+    sys.exit(context.args["code"])
+
+
+def fail_for_good(context: ChildContext) -> None:
+    """Say that another start is no use; tidy up on the way out."""
+    try:
+        context.fail_permanently("auth", "the key is refused")
+    finally:
+        Path(context.args["tidied"]).touch()
+
+
+def fail_for_good_in_a_thread(context: ChildContext) -> None:
+    """Say it from another thread."""
+    threading.Thread(target=context.fail_permanently, args=("image", "no image")).start()
+    threading.Event().wait()
+
+
+def never_ready(context: ChildContext) -> None:
+    """Hang before being ready."""
+    context.stop_requested.wait()
+
+
+def ready_twice(context: ChildContext) -> None:
+    """Say it twice."""
+    context.ready({"said": 1})
+    context.ready({"said": 2})
+    context.stop_requested.wait()
+
+
+def late_for_the_stop(context: ChildContext) -> None:
+    """Ask to be called only after the request is here."""
+    context.stop_requested.wait()
+    called = threading.Event()
+    context.on_stop(called.set)
+    sys.exit(0 if called.is_set() else 9)
+
+
+def stop_by_callback(context: ChildContext) -> None:
+    """End by what `on_stop` brings; a callback that fails does not keep the others from it."""
+    asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+    context.on_stop(lambda: print(1 / 0))
+    context.on_stop(lambda: asked.put("stop"))
+    context.ready()
+    asked.get()
+
+
+def deaf(context: ChildContext) -> None:
+    """Take no notice of a stop; tidy up when orphaned."""
+    if tidied := context.args.get("tidied"):
+        context.on_orphaned(Path(tidied).touch)
+    context.ready()
+    threading.Event().wait()
+
+
+def slow_orphan(context: ChildContext) -> None:
+    """Take for ever to tidy up."""
+    context.on_orphaned(threading.Event().wait)
+    context.ready()
+    threading.Event().wait()
+
+
+def hold_the_interpreter(context: ChildContext) -> None:
+    """Let no other thread of this process run any more, and take no notice of SIGTERM if so told."""
+    if context.args.get("ignore_term"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    context.ready()
+    # The frame must be on its way before no thread can run.
+    time.sleep(0.05)
+    ctypes.PyDLL(None).sleep(600)
+
+
+def loop_that_answers(context: ChildContext) -> None:
+    """Answer pings in the main loop."""
+    calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+    context.set_liveness(calls.put)
+    context.on_stop(lambda: calls.put(None))
+    context.ready()
+    answers = 0
+    while (call := calls.get()) is not None:
+        call()
+        answers += 1
+    Path(context.args["answers"]).write_text(str(answers), encoding="utf-8")
+
+
+def loop_that_is_stuck(context: ChildContext) -> None:
+    """Take pings and answer none."""
+    context.set_liveness(lambda pong: None)
+    context.ready()
+    _stuck_here()
+
+
+def _stuck_here() -> None:
+    threading.Event().wait()
+
+
+def leave_a_process(context: ChildContext) -> None:
+    """Leave a grandchild behind."""
+    grandchild = subprocess.Popen(["sleep", "600"])
+    context.ready({"grandchild": grandchild.pid})
+    context.stop_requested.wait()
+
+
+def speak(context: ChildContext) -> None:
+    """Write to both streams."""
+    print("on stdout")
+    print("on stderr", file=sys.stderr)
+    context.ready()

@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from understudy.actors.errors import FleetStopped
+from understudy.actors.failure import FailureKind
+from understudy.actors.handle import TaskHandle
+from understudy.actors.root import RootActor, RootLimits
+from understudy.actors.roster import Roster
+from understudy.actors.task_book import TaskBook
+from understudy.actors.tasks.queue import TaskQueue
+from understudy.actors.tasks.store import TaskStore
+from understudy.actors.tasks.task import Task, TaskResult, TaskState
+from understudy.supervision import ChildEvent, ExitReason
+from understudy.transport import AgentMessage, MessageType, PeerUnknown
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Bus:
+    """A protocol that keeps what is sent, and can lose an agent."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[str, dict[str, Any]]] = []
+        self.orders: list[tuple[str, dict[str, Any]]] = []
+        self.gone: set[str] = set()
+
+    def register_handler(self, kind: MessageType, handler: Callable[[AgentMessage], None]) -> None:
+        pass
+
+    def send_task_request(
+        self, receiver_id: str, task: dict[str, Any], callback: Callable[[AgentMessage], None]
+    ) -> str:
+        del callback
+        if receiver_id in self.gone:
+            raise PeerUnknown(receiver_id)
+        self.given.append((receiver_id, task))
+        return "id"
+
+    def send(self, receiver_id: str, kind: MessageType, payload: dict[str, Any]) -> str:
+        del kind
+        self.orders.append((receiver_id, payload))
+        return "id"
+
+
+class Fleet:
+    """The root with agents that exist only as the messages of this class."""
+
+    def __init__(self, path: Path, agents: int = 2, max_running: int = 10) -> None:
+        self.clock, self.bus = Clock(), Bus()
+        self.store = TaskStore(path / "tasks.db")
+        self.ended: list[str] = []
+        book = TaskBook(
+            TaskQueue(max_size=100, clock=self.clock), self.store, "run", clock=self.clock
+        )
+        limits = RootLimits(max_running, max_attempts=3, retry_wait_min_s=1, retry_wait_max_s=8)
+        self.names = [f"agent_{number:03d}" for number in range(agents)]
+        self.ref = RootActor.start(
+            Roster(self.names),
+            book,
+            self.bus,  # type: ignore[arg-type]
+            limits,
+            restart_agent=self.ended.append,
+            clock=self.clock,
+        )
+        self.root: Any = self.ref.proxy()
+
+    def close(self) -> None:
+        self.ref.stop()
+        self.store.close()
+
+    def tell(self, message: object) -> None:
+        self.ref.ask(message, timeout=5)
+
+    def child(self, agent: str, kind: str, incarnation: int = 1, **fields: Any) -> None:
+        values = {"reason": None, "delay_s": None, "info": {}} | fields
+        self.tell(ChildEvent(child_id=agent, kind=kind, incarnation=incarnation, **values))  # type: ignore[arg-type]
+
+    def ready(self, agent: str, incarnation: int = 1, warm_for: str | None = None) -> None:
+        self.child(agent, "starting", incarnation)
+        self.child(agent, "ready", incarnation)
+        self.state(agent, incarnation, warm_for)
+
+    def state(self, agent: str, incarnation: int = 1, warm_for: str | None = None) -> None:
+        payload = {"kind": "state", "state": "ready", "warm_for": warm_for}
+        self.tell(self.message(agent, MessageType.STATUS_UPDATE, payload, incarnation))
+
+    def message(
+        self, agent: str, kind: MessageType, payload: dict[str, Any], incarnation: int = 1
+    ) -> AgentMessage:
+        return AgentMessage.create(agent, "orchestrator", kind, payload, incarnation=incarnation)
+
+    def answer(
+        self, agent: str, task_id: str, incarnation: int = 1, kind: FailureKind | None = None
+    ) -> None:
+        result = TaskResult(
+            task_id, agent, "success" if kind is None else "failed", {}, failure_kind=kind
+        )
+        wire = result.to_wire()
+        self.tell(self.message(agent, MessageType.TASK_RESPONSE, wire, incarnation))
+
+    def fall(self, agent: str, incarnation: int = 1) -> None:
+        reason = ExitReason("killed", None, 9, "killed by SIGKILL", None)
+        self.child(agent, "exited", incarnation, reason=reason)
+        self.child(agent, "restarting", incarnation)
+        self.ready(agent, incarnation + 1)
+
+    def submit(self, *names: str, **fields: Any) -> list[TaskHandle]:
+        tasks = [Task(task_id=name, description=name, **fields) for name in names]
+        handles = [TaskHandle(name, lambda _: False) for name in names]
+        self.root.submit(tasks, handles).get(timeout=5)
+        return handles
+
+    def given(self) -> list[tuple[str, str]]:
+        return [(agent, order["task"]["task_id"]) for agent, order in self.bus.given]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    made = Fleet(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_task_waits_until_an_agent_is_ready(fleet: Fleet) -> None:
+    fleet.submit("a")
+    assert fleet.given() == []
+    fleet.ready("agent_000")
+    assert fleet.given() == [("agent_000", "a")]
+
+
+def test_tasks_go_to_agents_that_are_idle_and_none_is_dropped(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.ready("agent_001")
+    fleet.submit("a", "b", "c")
+    assert [task for _, task in fleet.given()] == ["a", "b"]
+    fleet.answer("agent_001", "b")
+    assert [task for _, task in fleet.given()] == ["a", "b"]
+    fleet.state("agent_001")
+    assert fleet.given()[-1] == ("agent_001", "c")
+
+
+def test_a_higher_priority_goes_first(fleet: Fleet) -> None:
+    fleet.submit("low", priority=1)
+    fleet.submit("high", priority=10)
+    fleet.ready("agent_000")
+    assert fleet.given() == [("agent_000", "high")]
+
+
+def test_an_agent_warm_for_the_type_is_preferred(fleet: Fleet) -> None:
+    fleet.ready("agent_000", warm_for="generic")
+    fleet.ready("agent_001", warm_for="code_review")
+    fleet.submit("a", task_type="code_review")
+    assert fleet.given() == [("agent_001", "a")]
+
+
+def test_no_more_run_at_once_than_max_workers_says(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, agents=2, max_running=1)
+    fleet.ready("agent_000")
+    fleet.ready("agent_001")
+    fleet.submit("a", "b")
+    assert len(fleet.given()) == 1
+    fleet.close()
+
+
+def test_a_task_runs_again_when_its_agent_falls(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    fleet.fall("agent_000")
+    assert fleet.given() == [("agent_000", "a"), ("agent_000", "a")]
+    fleet.answer("agent_000", "a", incarnation=2)
+    assert handle.wait(1).attempts == 2
+
+
+def test_what_an_older_incarnation_says_is_dropped_and_counted(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    fleet.fall("agent_000")
+    fleet.answer("agent_000", "a", incarnation=1)
+    assert not handle.done()
+    assert fleet.root.status().get(timeout=5)["stale_messages"] == 1
+
+
+def test_a_task_that_fells_its_agent_three_times_is_poison(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    for incarnation in (1, 2, 3):
+        fleet.fall("agent_000", incarnation)
+    result = handle.wait(1)
+    assert (result.failure_kind, result.attempts) == ("poison", 3)
+    assert "killed by SIGKILL" in (result.error or "")
+
+
+def test_a_rate_limit_uses_no_attempt_and_the_task_waits(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    for _ in range(5):
+        fleet.answer("agent_000", "a", kind=FailureKind.RATE_LIMITED)
+        fleet.state("agent_000")
+        assert not handle.done()
+        fleet.clock.now += 8
+        fleet.tell("tick")
+    fleet.answer("agent_000", "a")
+    assert handle.wait(1).attempts == 1
+
+
+def test_an_api_that_stays_down_ends_the_task_within_its_time(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a", timeout=20.0)
+    for _ in range(5):
+        if handle.done():
+            break
+        fleet.answer("agent_000", "a", kind=FailureKind.API_DOWN)
+        fleet.state("agent_000")
+        fleet.clock.now += 8
+        fleet.tell("tick")
+    assert handle.wait(1).failure_kind == "api_down"
+
+
+def test_a_bad_key_fails_the_task_at_once(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    fleet.answer("agent_000", "a", kind=FailureKind.AUTH)
+    assert handle.wait(1).failure_kind == "auth"
+
+
+def test_a_waiting_task_is_canceled_without_an_agent(fleet: Fleet) -> None:
+    (handle,) = fleet.submit("a")
+    assert fleet.root.cancel("a").get(timeout=5)
+    assert handle.wait(1).failure_kind == "canceled"
+    assert handle.state is TaskState.CANCELED
+
+
+def test_a_running_task_is_canceled_by_its_agent(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    assert fleet.root.cancel("a").get(timeout=5)
+    assert fleet.bus.orders == [("agent_000", {"command": "cancel", "task_id": "a"})]
+    assert not handle.done()
+    fleet.answer("agent_000", "a", kind=FailureKind.CANCELED)
+    assert handle.wait(1).failure_kind == "canceled"
+
+
+def test_an_agent_that_ignores_a_cancellation_is_ended(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    fleet.root.cancel("a").get(timeout=5)
+    fleet.clock.now += 11
+    fleet.tell("tick")
+    assert fleet.ended == ["agent_000"]
+    fleet.fall("agent_000")
+    assert handle.wait(1).failure_kind == "canceled"
+
+
+def test_an_agent_that_overruns_its_task_is_ended(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a", timeout=60.0)
+    fleet.clock.now += 89
+    fleet.tell("tick")
+    assert fleet.ended == []
+    fleet.clock.now += 2
+    fleet.tell("tick")
+    assert fleet.ended == ["agent_000"]
+
+
+def test_an_unknown_task_cannot_be_canceled(fleet: Fleet) -> None:
+    assert fleet.root.cancel("nobody").get(timeout=5) is False
+
+
+def test_an_agent_that_cannot_be_reached_does_not_lose_the_task(fleet: Fleet) -> None:
+    fleet.bus.gone.add("agent_000")
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    assert not handle.done()
+    fleet.ready("agent_001")
+    assert fleet.given() == [("agent_001", "a")]
+
+
+def test_when_no_agent_is_left_everybody_who_waits_is_told(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, agents=1)
+    (handle,) = fleet.submit("a")
+    reason = ExitReason("permanent", 70, None, "the agent image is gone", "image")
+    fleet.child("agent_000", "gave_up", reason=reason)
+    result = handle.wait(1)
+    assert result.failure_kind == "image"
+    assert "the agent image is gone" in (result.error or "")
+    with pytest.raises(FleetStopped, match="the agent image is gone"):
+        fleet.submit("b")
+    fleet.close()
+
+
+def test_a_draining_fleet_takes_nothing_and_names_what_runs(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    running, waiting = fleet.submit("a", "b")
+    assert fleet.root.drain("stopping", keep_waiting=False).get(timeout=5) == ["a"]
+    assert waiting.wait(1).error == "stopping before the task ran"
+    assert not running.done()
+    with pytest.raises(FleetStopped, match="stopping"):
+        fleet.submit("c")
+    fleet.root.abandon(keep=False).get(timeout=5)
+    assert running.wait(1).failure_kind == "canceled"
+
+
+def test_a_draining_service_keeps_its_tasks_for_the_next_one(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a", "b")
+    fleet.root.drain("stopping", keep_waiting=True).get(timeout=5)
+    fleet.root.abandon(keep=True).get(timeout=5)
+    rows = fleet.store.unfinished("run")
+    assert [(row.task_id, row.state, row.attempts) for row in rows] == [
+        ("a", TaskState.SUBMITTED, 1),
+        ("b", TaskState.SUBMITTED, 0),
+    ]
+
+
+def test_the_gateways_count_is_shown_with_the_agent(fleet: Fleet) -> None:
+    payload = {"kind": "usage", "agent_id": "agent_000", "input_tokens": 7, "output_tokens": 3}
+    message = AgentMessage.create("gateway", "orchestrator", MessageType.STATUS_UPDATE, payload)
+    fleet.tell(message)
+    fleet.tell(message)
+    usage = fleet.root.status().get(timeout=5)["agents"]["agent_000"]["usage"]
+    assert usage == {"requests": 2, "input_tokens": 14, "output_tokens": 6}

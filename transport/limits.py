@@ -1,0 +1,31 @@
+"""The bounds of one channel, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .framing import DEFAULT_MAX_FRAME_BYTES
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much and how long.
+
+    Attributes:
+        connect_timeout_s: for connecting and being welcomed; a server gives a client as long to
+            say hello.
+        send_timeout_s: how long `send` waits for an end that does not read.
+        flush_s: how long closing waits for what is still to be sent.
+        max_frame_bytes: the largest frame, in both directions.
+        max_outbox_bytes: what waits for one slow reader at most; one frame is taken in any case.
+        max_inbox_messages: messages that wait to be received.
+        max_inbox_bytes: their size on the wire together.
+    """
+
+    connect_timeout_s: float = 5.0
+    send_timeout_s: float = 5.0
+    flush_s: float = 1.0
+    max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
+    max_outbox_bytes: int = 16 << 20
+    max_inbox_messages: int = 10_000
+    max_inbox_bytes: int = 256 << 20

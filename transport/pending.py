@@ -1,0 +1,85 @@
+"""Requests whose answer is awaited. Each gets exactly one."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .message import AgentMessage
+
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A request that was sent; `until_s` is when its time is over (monotonic), None for never."""
+
+    request: AgentMessage
+    callback: Callable[[AgentMessage], None]
+    until_s: float | None
+
+
+class PendingRequests:
+    """The requests that wait. All methods may be called from any thread; none calls a callback."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[str, Pending] = {}
+        self._answered: Window[str] = Window(_REMEMBERED)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, pending: Pending) -> None:
+        """Await the answer of a request; comes before it is sent."""
+        with self._lock:
+            self._waiting[pending.request.message_id] = pending
+
+    def forget(self, request_id: str) -> None:
+        """Await it no more: it could not be sent."""
+        with self._lock:
+            self._waiting.pop(request_id, None)
+
+    def take(self, request_id: str) -> Pending | None:
+        """The request of that id, for whoever answers it first; None for all others."""
+        with self._lock:
+            pending = self._waiting.pop(request_id, None)
+            if pending is not None:
+                self._answered.add(request_id)
+            return pending
+
+    def take_expired(self, now: float) -> list[Pending]:
+        """The requests whose time is over."""
+        with self._lock:
+            over = [
+                request_id
+                for request_id, pending in self._waiting.items()
+                if pending.until_s is not None and pending.until_s <= now
+            ]
+            for request_id in over:
+                self._answered.add(request_id)
+            return [self._waiting.pop(request_id) for request_id in over]
+
+    def take_all(self) -> list[Pending]:
+        """All that wait."""
+        with self._lock:
+            waiting = list(self._waiting.values())
+            self._waiting.clear()
+            return waiting
+
+    def was_answered(self, request_id: str) -> bool:
+        """Whether it is one of the last 10,000 that were taken."""
+        with self._lock:
+            return request_id in self._answered
+
+    def next_limit_s(self) -> float | None:
+        """When the next request's time is over (monotonic), None when none has a limit."""
+        with self._lock:
+            limits = [p.until_s for p in self._waiting.values() if p.until_s is not None]
+            return min(limits, default=None)

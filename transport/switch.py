@@ -1,0 +1,137 @@
+"""Passes messages on between the peers of one server, whatever carries them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from .codec import decode, encode
+from .errors import ChannelClosed, FrameTooLarge, PeerTooSlow, PeerUnknown
+from .message import BROADCAST, AgentMessage, ErrorKind
+from .registry import Peer, PeerRegistry
+from .routing import Route, route
+
+if TYPE_CHECKING:
+    from .intake import Intake
+    from .stats import ChannelStats, Recorder
+
+
+class Port(Protocol):
+    """What carries frames to one peer."""
+
+    def send(self, body: bytes, timeout_s: float) -> None:
+        """Send one frame, waiting at most that long; see `Link.send` for what it raises."""
+        ...
+
+
+P = TypeVar("P", bound=Port)
+
+
+class Switch(Generic[P]):
+    """The server's rules: who gets a message, and what its sender hears when nobody does.
+
+    Args:
+        intake: the server's own, for what is for the server itself.
+        stats: where everything is counted.
+    """
+
+    def __init__(self, intake: Intake, stats: Recorder[ChannelStats]) -> None:
+        self.registry: PeerRegistry[P] = PeerRegistry(intake.name)
+        self._intake = intake
+        self._stats = stats
+
+    def send(self, message: AgentMessage, body: bytes, timeout_s: float) -> None:
+        """Send a message of the server's own, encoded as `body`. Any thread; see `Channel.send`."""
+        way = self._route(message, origin=None)
+        if way.is_local:
+            self._intake.put(AgentMessage.from_wire(decode(body)[0]), len(body))
+        elif message.receiver_id == BROADCAST:
+            for name in way.peers:
+                self._pass_on(name, body)
+        else:
+            self._send_to(message.receiver_id, body, timeout_s)
+
+    def take(self, peer: Peer[P], record: dict[str, Any], size_bytes: int) -> None:
+        """Deal with a message that came from a peer. Never waits.
+
+        A message for everybody goes to all but its sender, and to the server. What cannot be
+        delivered is counted, and its sender gets an ERROR.
+        """
+        message = self._intake.parse(record)
+        if message is None:
+            return
+        if message.sender_id == peer.name and not _is_current(message, peer):
+            self._stats.add("dropped_stale")
+            return
+        way = self._route(message, origin=peer.name)
+        if way.is_unknown:
+            self._stats.add("dropped_unknown_peer")
+            text = str(PeerUnknown(message.receiver_id, self.registry.names()))
+            self._answer(peer, message.error_reply(self._name, ErrorKind.PEER_UNKNOWN, text))
+        if way.peers:
+            self._forward(peer, message, record, way)
+        if way.is_local:
+            self._answer(peer, self._intake.deliver(message, size_bytes))
+
+    def say(self, port: P, body: bytes) -> None:
+        """Send something of the server's own if the other end takes it now; counted if not."""
+        try:
+            port.send(body, 0.0)
+        except (ChannelClosed, FrameTooLarge, PeerTooSlow):
+            self._stats.add("dropped_slow_peer")
+
+    @property
+    def _name(self) -> str:
+        return self._intake.name
+
+    def _route(self, message: AgentMessage, origin: str | None) -> Route:
+        names = self.registry.names()
+        return route(message.receiver_id, origin=origin, own_name=self._name, peers=names)
+
+    def _forward(
+        self, origin: Peer[P], message: AgentMessage, record: dict[str, Any], way: Route
+    ) -> None:
+        # The record itself travels on: what this version does not know of it is not lost.
+        if message.incarnation:
+            record["incarnation"] = message.incarnation
+        body = encode([record])
+        for name in way.peers:
+            problem = self._pass_on(name, body)
+            if problem is not None and message.receiver_id != BROADCAST:
+                self._answer(origin, message.error_reply(self._name, *problem))
+
+    def _pass_on(self, name: str, body: bytes) -> tuple[ErrorKind, str] | None:
+        """Send without waiting; what to tell the sender when that failed."""
+        try:
+            self._send_to(name, body, 0.0)
+        except PeerUnknown as error:
+            self._stats.add("dropped_unknown_peer")
+            return ErrorKind.PEER_UNKNOWN, str(error)
+        except PeerTooSlow as error:
+            self._stats.add("dropped_slow_peer")
+            return ErrorKind.OVERLOADED, str(error)
+        except FrameTooLarge as error:
+            # The incarnation that was filled in can make a frame larger than it came.
+            self._stats.add("oversize_frames")
+            return ErrorKind.FRAME_TOO_LARGE, str(error)
+        self._stats.add("forwarded")
+        return None
+
+    def _send_to(self, name: str, body: bytes, timeout_s: float) -> None:
+        peer = self.registry.get(name)
+        if peer is None:
+            raise PeerUnknown(name, self.registry.names())
+        try:
+            peer.port.send(body, timeout_s)
+        except ChannelClosed:
+            # It ended between the look and the send.
+            raise PeerUnknown(name, self.registry.names()) from None
+
+    def _answer(self, peer: Peer[P], reply: AgentMessage | None) -> None:
+        if reply is not None:
+            self.say(peer.port, encode([reply.to_wire()]))
+
+
+def _is_current(message: AgentMessage, peer: Peer[P]) -> bool:
+    """Whether a peer's own message is of its present incarnation; one that has none gets it."""
+    message.incarnation = message.incarnation or peer.incarnation
+    return message.incarnation >= peer.incarnation
