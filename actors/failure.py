@@ -143,7 +143,7 @@ _BY_TEXT = (
 _SERVER_ERRORS = range(500, 600)
 _EXIT_NOT_RUNNABLE = (126, 127)
 # The CLI's own complaints about how it was started; starting it the same way again cannot help.
-_BAD_START = ("unknown option", "is not valid JSON", "Invalid MCP configuration", "--json-schema")
+_BAD_START = ("error: option", "unknown option", "is not valid JSON", "--json-schema")
 
 
 def classify_result(

@@ -127,7 +127,7 @@ class StorageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     run_dir: Name | None = None
     keep_days: Annotated[
         float, Meta(gt=0, le=36500, description="a number of days above 0, at most 36500")
-    ] = 30
+    ] = 30.0
     max_file_bytes: Annotated[
         int, Meta(ge=1, le=2**40, description="a whole number of bytes from 1 to 1099511627776")
     ] = 10_000_000

@@ -137,5 +137,6 @@ class Workspace:
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> WorkspaceError:
-        reason = f"it cannot be filled: {error.strerror or error} ({error.filename or 'a file'})"
+        what = f" ({error.filename})" if error.filename else ""
+        reason = f"it cannot be filled: {error.strerror or error}{what}"
         return WorkspaceError(str(self.work_dir), reason, "look at its disk and its rights")

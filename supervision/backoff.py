@@ -56,12 +56,11 @@ class Backoff:
 
     def delay_s(self, failures: int, rng: random.Random) -> float:
         """The wait in seconds after that many earlier failures in a row (0: this is the first)."""
-        # Beyond this exponent every factor above 1.0001 is over any cap, and ** would overflow.
-        growth = self.factor ** min(failures, _MAX_EXPONENT) if self.factor > 1 else 1.0
-        return min(self.max_s, self.min_s * growth) * (1 + self.jitter * rng.random())
-
-
-_MAX_EXPONENT = 100
+        try:
+            wait_s = min(self.max_s, self.min_s * float(self.factor) ** failures)
+        except OverflowError:
+            wait_s = self.max_s if self.min_s else 0.0
+        return wait_s * (1 + self.jitter * rng.random())
 
 
 def _require(holds: bool, field: str, detail: str) -> None:

@@ -1,7 +1,5 @@
 """What can go wrong in supervision, by whose fault it is. Every error survives pickle."""
 
-# ruff: noqa: N818 - an error is named by what happened, as trio and the standard library's EOFError do.
-
 from __future__ import annotations
 
 

@@ -11,6 +11,7 @@ pidfds to itself.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import json
@@ -39,7 +40,7 @@ def main() -> None:
 
     `sys.argv[3]` is a JSON list of modules to import first, so that children find them in memory.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _reset_signals()
     # Objects must not move to other pages by a collection that a child then pays for.
     gc.disable()
     link = socket.socket(fileno=int(sys.argv[2]))
@@ -50,6 +51,13 @@ def main() -> None:
         gc.collect()
         gc.freeze()
         Host(link).serve()
+
+
+def _reset_signals() -> None:
+    """Whatever the parent does with signals: here and in the children they work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _preload(modules: list[str]) -> str | None:
@@ -94,19 +102,30 @@ class Host:
             return False
         if not data:
             return False
-        control = socket.socket(fileno=fds[0])
         serial = int(msgpack.unpackb(data))
         try:
-            pid = os.fork()
+            self._fork(serial, fds)
         except OSError as error:
-            control.close()
             self._send(_pack("failed", serial, str(error)))
-            return True
-        if pid == 0:
-            self._be_child(control)
-        control.close()
-        self._adopt(serial, pid)
         return True
+
+    def _fork(self, serial: int, fds: list[int]) -> None:
+        if not fds:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        with socket.socket(fileno=fds[0]) as control:
+            pid = os.fork()
+            if pid == 0:
+                self._be_child(control)
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        self._children[pidfd] = (serial, pid)
+        self._poll.register(pidfd, select.POLLIN)
+        with contextlib.suppress(ConnectionError):
+            socket.send_fds(self._link, [_pack("spawned", serial, pid)], [pidfd])
 
     def _be_child(self, control: socket.socket) -> NoReturn:
         code = EXIT_CRASH
@@ -119,13 +138,6 @@ class Host:
             traceback.print_exc()
         finally:
             os._exit(code)
-
-    def _adopt(self, serial: int, pid: int) -> None:
-        pidfd = os.pidfd_open(pid)
-        self._children[pidfd] = (serial, pid)
-        self._poll.register(pidfd, select.POLLIN)
-        with contextlib.suppress(ConnectionError):
-            socket.send_fds(self._link, [_pack("spawned", serial, pid)], [pidfd])
 
     def _reap(self, pidfd: int) -> None:
         serial, pid = self._children.pop(pidfd)

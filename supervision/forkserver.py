@@ -82,7 +82,7 @@ class ForkServer:
         """Start the fork server's process and return at once; the first spawn waits for it.
 
         Raises:
-            ForkServerClosed: it was closed before; make a new one.
+            SpawnFailed: no process can be started.
         """
         with self._lock:
             if self._reactor is None:
@@ -107,7 +107,10 @@ class ForkServer:
         """
         with self._lock:
             host = self._living_host()
-            ours, theirs = socket.socketpair()
+            try:
+                ours, theirs = socket.socketpair()
+            except OSError as error:
+                raise SpawnFailed(child_id, str(error)) from error
             try:
                 host.await_hello(self._start_timeout_s)
                 pid, pidfd = host.fork(next(self._serials), theirs, on_status, _SPAWN_TIMEOUT_S)
@@ -176,24 +179,30 @@ class ForkServer:
         return self._host
 
     def _start_host(self, reactor: Reactor) -> HostLink:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            raise SpawnFailed("the fork server", str(error)) from error
         with theirs:
-            command = [
-                *(sys.executable, "-u", "-c", _BOOT),
-                *(json.dumps(sys.path), str(theirs.fileno()), json.dumps(self._preload)),
-            ]
             try:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    # What a child prints must not end up among a command's results.
-                    stdout=_STDERR_FD,
-                    env=self._env,
-                    pass_fds=(theirs.fileno(),),
-                    # A terminal's Ctrl-C is for the parent alone: it ends its children in order.
-                    start_new_session=True,
-                )
+                process = self._run_host(theirs.fileno())
             except OSError as error:
                 ours.close()
                 raise SpawnFailed("the fork server", str(error)) from error
         return HostLink(process, ours, reactor)
+
+    def _run_host(self, link_fd: int) -> subprocess.Popen[bytes]:
+        path = [str(entry) for entry in sys.path]
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-u", "-c", _BOOT),
+                *(json.dumps(path), str(link_fd), json.dumps(self._preload)),
+            ],
+            stdin=subprocess.DEVNULL,
+            # What a child prints must not end up among a command's results.
+            stdout=_STDERR_FD,
+            env=self._env,
+            pass_fds=(link_fd,),
+            # A terminal's Ctrl-C is for the parent alone: it ends its children in order.
+            start_new_session=True,
+        )

@@ -162,8 +162,12 @@ class HostLink:
                 self._note(has_hello=True)
             case ["broken", str(problem)]:
                 self._note(problem=problem)
-            case ["spawned", int(serial), int(pid)]:
+            case ["spawned", int(serial), int(pid)] if fds:
                 self._answer(serial, _Answer(pid=pid, pidfd=fds[0], is_here=True))
+            case ["spawned", int(serial), int(pid)]:
+                # Without its control socket, which is closed now, that child ends itself.
+                problem = f"no descriptor is left for process {pid}"
+                self._answer(serial, _Answer(problem=problem, is_here=True))
             case ["failed", int(serial), str(problem)]:
                 self._answer(serial, _Answer(problem=problem, is_here=True))
             case ["exit", int(serial), int(status)]:

@@ -92,7 +92,6 @@ class Process:
         spawned = self._forks.spawn(self.id, self._take_status)
         self.pid = spawned.pid
         self._pidfd = spawned.pidfd
-        self._control = spawned.control
         self._send_start(spawned)
         self._reactor.call_soon(self._watch)
 
@@ -126,14 +125,17 @@ class Process:
         try:
             spawned.control.sendall(pack(record))
         except OSError:
-            # Its end says more than this: the process is watched like any other.
             _log.warning("%s did not take its start record", self.id, exc_info=True)
+            # The end of its lifeline ends it, and its end is seen like any other.
+            spawned.control.close()
+            return
         spawned.control.settimeout(0)
+        self._control = spawned.control
 
     def _watch(self) -> None:
         self._reactor.add_reader(self._pidfd, self._on_dead)
-        assert self._control is not None
-        self._reactor.add_reader(self._control.fileno(), self._read_control)
+        if self._control is not None:
+            self._reactor.add_reader(self._control.fileno(), self._read_control)
         if not self._is_ready:
             self._later("start", self._spec.start_timeout_s, self._on_start_timeout)
 

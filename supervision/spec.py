@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .backoff import Backoff
 
+_MAX_ARGS_BYTES = 32 << 20
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
@@ -84,7 +85,9 @@ class ChildSpec:
             "target",
             f"{self.target!r} is not of the form package.module:function",
         )
-        self._require(self.restart in Restart, "restart", f"must be one of {_words(Restart)}")
+        self._require(
+            self.restart in tuple(Restart), "restart", f"must be one of {_words(Restart)}"
+        )
         object.__setattr__(self, "restart", Restart(self.restart))
         self._check_times()
         self._check_carriable()
@@ -105,11 +108,23 @@ class ChildSpec:
         )
 
     def _check_carriable(self) -> None:
-        for name, value in (("args", self.args), ("env", self.env)):
-            try:
-                msgpack.packb(dict(value or {}))
-            except (TypeError, ValueError, OverflowError) as error:
-                self._require(False, name, f"cannot be sent to the child: {error}")  # noqa: FBT003
+        try:
+            size_bytes = len(msgpack.packb(dict(self.args)))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            detail = f"cannot be sent to the child: {error}"
+            raise InvalidSpec("invalid_args", f"child {self.id}: args", detail) from error
+        self._require(
+            size_bytes <= _MAX_ARGS_BYTES,
+            "args",
+            f"{size_bytes} bytes are over the limit of {_MAX_ARGS_BYTES}; pass a file's path",
+        )
+        for name, value in (self.env or {}).items():
+            self._require(
+                _is_variable(name, value),
+                "env",
+                f"{name!r} is no environment variable: names and values are texts without NUL, "
+                "names are not empty and have no equals sign",
+            )
 
     def _require(self, holds: bool, name: str, detail: str) -> None:
         if not holds:
@@ -141,7 +156,7 @@ class SupervisorSpec:
     def __post_init__(self) -> None:
         self._require(bool(self.id), "invalid_id", "id", "must not be empty")
         self._require(
-            self.strategy in Strategy,
+            self.strategy in tuple(Strategy),
             "invalid_strategy",
             "strategy",
             f"must be one of {_words(Strategy)}",
@@ -164,6 +179,12 @@ class SupervisorSpec:
     def _require(self, holds: bool, reason: str, name: str, detail: str) -> None:
         if not holds:
             raise InvalidSpec(reason, f"supervisor {self.id or '?'}: {name}", detail)
+
+
+def _is_variable(name: object, value: object) -> bool:
+    if not isinstance(name, str) or not isinstance(value, str):
+        return False
+    return bool(name) and "=" not in name and "\0" not in name + value
 
 
 def _words(words: type[StrEnum]) -> str:

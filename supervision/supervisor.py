@@ -144,8 +144,9 @@ class Supervisor(pykka.ThreadingActor):
         Raises:
             UnknownChild: there is none of that id.
         """
-        if child_id not in {status.child_id for status in self._core.status()}:
-            raise UnknownChild(self._spec.id, child_id, tuple(self._processes))
+        known = tuple(status.child_id for status in self._core.status())
+        if child_id not in known:
+            raise UnknownChild(self._spec.id, child_id, known)
         if child_id in self._processes:
             self._processes[child_id].kill("hung", detail)
 

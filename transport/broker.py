@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .base import DEFAULT_SERVER_NAME, PeerEvent
 from .codec import decode, encode
@@ -103,7 +103,7 @@ class Broker:
 
     def peers(self) -> dict[str, int]:
         """The incarnation of each connected peer, by name. Any thread."""
-        return self._switch.registry.incarnations()
+        return {} if self._is_closed else self._switch.registry.incarnations()
 
     def send(self, message: AgentMessage) -> None:
         """Send a message of the server's own. Any thread; see `Channel.send`."""
@@ -186,7 +186,9 @@ class Broker:
             self._stats.add("oversize_frames")
             self._say_error(link, ErrorKind.FRAME_TOO_LARGE, str(error))
             self._drop(link)
-        if not is_open:
+        if not is_open and link in self._links:
+            if link.reader.pending_bytes:
+                self._stats.add("half_frames")
             self._drop(link)
 
     def _on_frame(self, link: Link, body: bytes) -> None:
@@ -264,8 +266,6 @@ class Broker:
         """The connection is over: forget it, once."""
         if link not in self._links:
             return
-        if link.reader.pending_bytes:
-            self._stats.add("half_frames")
         peer = self._links[link]
         self._close_link(link)
         if peer is not None and self._switch.registry.remove(peer):
@@ -284,11 +284,10 @@ class Broker:
     def _say_farewell(self, link: Link, kind: str, reason: str) -> None:
         self._switch.say(link, encode([Farewell(kind, reason).to_record()]))
 
-    def _tell(self, kind: str, peer: Peer[Link]) -> None:
+    def _tell(self, kind: Literal["connected", "disconnected"], peer: Peer[Link]) -> None:
         if self._on_peer is None:
             return
-        came = kind == "connected"
-        event = PeerEvent("connected" if came else "disconnected", peer.name, peer.incarnation)
+        event = PeerEvent(kind, peer.name, peer.incarnation)
         try:
             self._on_peer(event)
         except Exception:  # noqa: BLE001 - the caller's code; it must not end the bus

@@ -204,7 +204,7 @@ def _connect(path: str, timeout_s: float) -> socket.socket:
     try:
         # With a time limit of Python's, connect(2) does not wait for room in a full backlog: it
         # says EAGAIN at once. With the kernel's own limit it does.
-        limit = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1e6))
+        limit = struct.pack("@ll", *divmod(max(1, int(timeout_s * 1e6)), 1_000_000))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         sock.connect(path)
         PeerCredentials.of(sock).check(os.geteuid())

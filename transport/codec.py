@@ -19,7 +19,7 @@ def encode(records: Sequence[Mapping[str, Any]]) -> bytes:
     """The body of one frame that carries these records in this order.
 
     Raises:
-        EncodeError: a record holds something msgpack cannot say, or is nested over 500 deep.
+        EncodeError: a record holds something msgpack cannot say, or is nested too deep.
     """
     try:
         return msgpack.packb(list(records), use_bin_type=True)

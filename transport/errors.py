@@ -3,7 +3,6 @@
 Every error keeps its fields and survives pickling: the constructor's arguments are `args`.
 """
 
-# ruff: noqa: N818 - an error is named by what happened, as trio and the standard library's EOFError do.
 from __future__ import annotations
 
 

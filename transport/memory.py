@@ -86,7 +86,7 @@ class MemoryChannel:
 
     def peers(self) -> dict[str, int]:
         """A server's connected clients: the incarnation by name."""
-        return self._switch.registry.incarnations()
+        return {} if self._closed_reason else self._switch.registry.incarnations()
 
     def send(self, message: AgentMessage) -> None:
         """Send a message; see `Channel.send`."""

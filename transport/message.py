@@ -247,7 +247,10 @@ def _number(wire: Mapping[str, Any], name: str) -> float:
     value = wire.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MalformedMessage(name, _complaint(wire, name, "a number"))
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise MalformedMessage(name, "is out of range") from None
 
 
 def _payload(wire: Mapping[str, Any]) -> dict[str, Any]:

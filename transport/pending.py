@@ -41,10 +41,10 @@ class PendingRequests:
         with self._lock:
             self._waiting[pending.request.message_id] = pending
 
-    def forget(self, request_id: str) -> None:
-        """Await it no more: it could not be sent."""
+    def forget(self, request_id: str) -> bool:
+        """Await it no more, since it could not be sent; False when somebody took it already."""
         with self._lock:
-            self._waiting.pop(request_id, None)
+            return self._waiting.pop(request_id, None) is not None
 
     def take(self, request_id: str) -> Pending | None:
         """The request of that id, for whoever answers it first; None for all others."""

@@ -116,8 +116,9 @@ class Agent2AgentProtocol:
         try:
             self.channel.send(request)
         except TransportError:
-            self._pending.forget(request.message_id)
-            raise
+            # Closed by another thread meanwhile, the callback may have been told already.
+            if callback is None or self._pending.forget(request.message_id):
+                raise
         return request.message_id
 
     def send_task_response(self, request_message: AgentMessage, result: dict[str, Any]) -> None:

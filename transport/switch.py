@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from .codec import decode, encode
-from .errors import ChannelClosed, FrameTooLarge, PeerTooSlow, PeerUnknown
+from .errors import ChannelClosed, EncodeError, FrameTooLarge, PeerTooSlow, PeerUnknown
 from .message import BROADCAST, AgentMessage, ErrorKind
 from .registry import Peer, PeerRegistry
 from .routing import Route, route
@@ -93,10 +93,19 @@ class Switch(Generic[P]):
         # The record itself travels on: what this version does not know of it is not lost.
         if message.incarnation:
             record["incarnation"] = message.incarnation
-        body = encode([record])
+        try:
+            body = encode([record])
+        except EncodeError as error:
+            # How deep a nest msgpack reads and how deep it writes are two limits of its own.
+            self._stats.add("dropped_malformed")
+            reply = message.error_reply(self._name, ErrorKind.MALFORMED, str(error))
+            self._answer(origin, reply)
+            return
         for name in way.peers:
             problem = self._pass_on(name, body)
-            if problem is not None and message.receiver_id != BROADCAST:
+            if problem is None:
+                self._stats.add("forwarded")
+            elif message.receiver_id != BROADCAST:
                 self._answer(origin, message.error_reply(self._name, *problem))
 
     def _pass_on(self, name: str, body: bytes) -> tuple[ErrorKind, str] | None:
@@ -113,7 +122,6 @@ class Switch(Generic[P]):
             # The incarnation that was filled in can make a frame larger than it came.
             self._stats.add("oversize_frames")
             return ErrorKind.FRAME_TOO_LARGE, str(error)
-        self._stats.add("forwarded")
         return None
 
     def _send_to(self, name: str, body: bytes, timeout_s: float) -> None:

@@ -47,6 +47,7 @@ class ClaudeClient:
         stderr: its complaints; the last 64 KiB are kept. None when nobody wants them.
         on_event: called in the reader's thread with each event but the fragments of a streamed
             answer (`stream_event`), which only count as signs of life. It must be quick.
+        on_stderr: called in the reader's thread with each piece of stderr as it comes.
         clock: monotonic seconds.
         line_limit_bytes: a longer line ends the talk.
     """
@@ -58,6 +59,7 @@ class ClaudeClient:
         stderr: BinaryIO | None = None,
         *,
         on_event: Callable[[dict[str, Any]], None] | None = None,
+        on_stderr: Callable[[bytes], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         line_limit_bytes: int = LINE_LIMIT_BYTES,
     ) -> None:
@@ -75,6 +77,7 @@ class ClaudeClient:
             stderr,
             on_line=self._on_line,
             on_end=self._on_end,
+            on_stderr=on_stderr,
             line_limit_bytes=line_limit_bytes,
             clock=clock,
         )

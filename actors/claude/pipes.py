@@ -26,8 +26,8 @@ _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 class Pipes:
     """Takes over the three files of a CLI and closes them at the end.
 
-    `on_line` is called with each line of stdout, and `on_end` once when no more can come, with the
-    reason; both in the reader's thread.
+    `on_line` is called with each line of stdout, `on_stderr` with each piece of stderr, and
+    `on_end` once when no more can come, with the reason; all in the reader's thread.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Pipes:
         *,
         on_line: Callable[[bytes], None],
         on_end: Callable[[str], None],
+        on_stderr: Callable[[bytes], None] | None = None,
         line_limit_bytes: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -45,6 +46,7 @@ class Pipes:
         self._stdin = stdin
         self._on_line = on_line
         self._on_end = on_end
+        self._on_stderr = on_stderr
         self._clock = clock
         self._lines = LineSplitter(line_limit_bytes)
         self._write_lock = threading.Lock()
@@ -168,4 +170,6 @@ class Pipes:
         with self._stderr_lock:
             self._stderr += chunk
             del self._stderr[:-_STDERR_KEPT_BYTES]
+        if self._on_stderr is not None and chunk:
+            self._on_stderr(chunk)
         return bool(chunk)

@@ -42,8 +42,9 @@ _FOLDERS = frozenset(
         ".claude/sessions",
     }
 )
-# Held for some milliseconds while a state file is rewritten.
-_LOCK_FOLDERS = re.compile(r"(\.claude\.json|\.claude/plugins/store/[\w.-]+\.json)\.lock")
+# There for a millisecond or two while a state file is rewritten.
+_REWRITING = re.compile(r"(\.claude\.json|\.claude/[\w./-]+\.json)\.(lock|tmp\.[\w.-]+)")
+_REWRITE_S = 0.25
 _STAMP_FILE = ".claude/.last-cleanup"
 _STAMP = re.compile(rb"[\dT:.Z-]{0,40}")
 # Text in a state file is only expected here: names, ids and versions that no conversation decides.
@@ -113,19 +114,29 @@ def settle_and_archive(
     return kept
 
 
-def leftovers(home: Path, current_session_id: str) -> list[Path]:
+def leftovers(
+    home: Path,
+    current_session_id: str,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Path]:
     """What is in home besides the CLI's own state and the transcript of the current conversation.
 
     A state file that holds a text where none is expected is named too, so that a release that keeps
-    prompts in one does not pass. An empty list is the condition for using a container again.
+    prompts in one does not pass. A rewrite of such a file that is under way is waited for, at most
+    0.25 s. An empty list is the condition for using a container again.
     """
+    deadline = clock() + _REWRITE_S
     current = f"{_PROJECT}/{current_session_id}.jsonl"
-    left: list[Path] = []
-    for entry in _walk(home):
-        name = os.path.relpath(entry.path, home)
-        if name != current and not _is_expected(entry, name):
-            left.append(home / name)
-    return sorted(left)
+    while True:
+        found = {os.path.relpath(entry.path, home): entry for entry in _walk(home)}
+        is_quiet = not any(_REWRITING.fullmatch(name) for name in found)
+        if is_quiet or clock() >= deadline:
+            break
+        sleep(_POLL_S)
+    left = [name for name, entry in found.items() if not _is_expected(entry, name)]
+    return sorted(home / name for name in left if name != current)
 
 
 def _is_settled(transcript: Path) -> bool:
@@ -168,7 +179,7 @@ def _walk(folder: Path | str) -> Iterator[os.DirEntry[str]]:
 
 def _is_expected(entry: os.DirEntry[str], name: str) -> bool:
     if entry.is_dir(follow_symlinks=False):
-        return name in _FOLDERS or bool(_LOCK_FOLDERS.fullmatch(name))
+        return name in _FOLDERS
     if not entry.is_file(follow_symlinks=False):
         return False
     try:

@@ -30,7 +30,7 @@ OAUTH_BETA = "oauth-2025-04-20"
 """The `anthropic-beta` word without which the API takes no login token."""
 
 
-class InvalidCredentials(AgentError):  # noqa: N818 - named by what is wrong, like the others
+class InvalidCredentials(AgentError):
     """A credential cannot be sent as it stands. The message never shows the value."""
 
     exit_code_of_command = 2

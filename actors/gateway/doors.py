@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from .app import AgentApp
+from .serving import close_runner
 from .sockets import UnixListener
 
 if TYPE_CHECKING:
@@ -72,8 +73,9 @@ class Doors:
             return
         listener, runner = self._open.pop(agent_id)
         # Nobody new comes in while the open streams are cut.
+        listener.unlink()
+        await close_runner(runner)
         listener.close()
-        await runner.cleanup()
 
     async def close_all(self) -> None:
         """Close every socket; takes no longer than closing one."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _COMMAND_S = 10.0
 
 
-class BusLost(AgentError):  # noqa: N818 - named by what happened, like the others
+class BusLost(AgentError):
     """The orchestrator's bus went away while its process lives on; a restart finds the new one."""
 
     def __init__(self, path: str) -> None:

@@ -41,8 +41,15 @@ class UnixListener:
             raise SocketPathUnusable(path, error.strerror or str(error)) from error
 
     def close(self) -> None:
-        """Close it, and remove its path if that is still this socket's. Safe to call again."""
+        """Remove the path and close the socket. Safe to call again.
+
+        A server that accepts on the socket must have stopped: see `unlink`.
+        """
+        self.unlink()
         self.sock.close()
+
+    def unlink(self) -> None:
+        """Remove the path, if it is still this socket's: nobody new finds the way in."""
         with contextlib.suppress(OSError):
             if Path(self.path).lstat().st_ino == self._inode:
                 Path(self.path).unlink()

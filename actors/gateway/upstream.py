@@ -16,7 +16,7 @@ PUBLIC_API = "https://api.anthropic.com"
 UNIX_PREFIX = "unix:"
 
 
-class InvalidUpstream(AgentError):  # noqa: N818 - named by what is wrong, like the others
+class InvalidUpstream(AgentError):
     """The upstream's address cannot be used. The message shows neither its user nor its query."""
 
     exit_code_of_command = 2

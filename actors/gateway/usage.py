@@ -50,6 +50,11 @@ class UsageMeter:
         """Whether the answer's own end was seen."""
         return self._is_complete
 
+    @property
+    def pending_bytes(self) -> int:
+        """What is held of a line that has not ended yet."""
+        return len(self._line)
+
     def totals(self) -> Usage:
         """What was counted so far."""
         return Usage(**self._counts, model=self._model)

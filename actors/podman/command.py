@@ -44,7 +44,7 @@ _KNOWN_FAILURES: tuple[tuple[str, str, str], ...] = (
         "mount_missing",
         "a folder to be mounted is not there",
     ),
-    (r"unknown flag|unknown shorthand flag|invalid argument", "bad_option", ""),
+    (r"unknown (shorthand )?flag|invalid (argument|value) .*", "bad_option", ""),
     (
         r"cgroups in hybrid mode|error setting rlimit|cgroup controller .* is not available",
         "runtime_refused",

@@ -74,6 +74,8 @@ class Container:
         self._watch: PidWatch | None = None
         self._oom: OomCounter | None = None
         self._started_at = 0.0
+        # Whether a container of this name would be the one that we made.
+        self._is_ours = False
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -138,7 +140,7 @@ class Container:
         Raises:
             PodmanError: podman failed.
         """
-        if self._pipes is None:
+        if not self._is_ours:
             return
         remove_containers([self.spec.name], self._env)
         if self._watch is not None:
@@ -255,6 +257,7 @@ class Container:
             exit_code = None
         if exit_code != 0:
             raise self._failed_start(argv, exit_code)
+        self._is_ours = True
         self.container_id = cid_file(pidfile).read_text(encoding="ascii").strip()
         pid = int(pidfile.read_text(encoding="ascii"))
         self._oom = oom = OomCounter(pid)
@@ -280,8 +283,8 @@ class Container:
     def _failed_start(self, argv: list[str], exit_code: int | None) -> PodmanError:
         said = _read_what_is_there(self._started().stderr)
         error = failure(argv, exit_code, said)
-        if error.kind != "name_in_use":  # then the container of that name is somebody else's
-            self.remove()
+        self._is_ours = error.kind != "name_in_use"
+        self.remove()
         return error
 
     def _exit_code_in_events(self) -> int | None:
@@ -293,8 +296,8 @@ class Container:
             env=self._env,
         )
         for line in reversed(done.stdout.splitlines()):
-            code = json.loads(line).get("ContainerExitCode")
-            return int(code) if code is not None else None
+            # Podman 4.3 leaves the field out when the code is 0.
+            return int(json.loads(line).get("ContainerExitCode", 0))
         return None
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import PodmanError
 from .command import run_podman
 from .container import container_exists, remove_containers
 from .names import RUN_LABEL, is_run_id, owner_lives, parse_name
@@ -104,10 +105,18 @@ def _lost_conmons(env: Mapping[str, str]) -> list[_Conmon]:
         parts = parse_name(name)
         if parts is None or not container_id:
             continue
-        if not container_exists(container_id, env, options=_store_options(pairs)):
+        if _is_unknown(container_id, env, _store_options(pairs)):
             runtime = options.get("-r", "runc")
             lost.append(_Conmon(pid, container_id, name, parts.run_id, runtime))
     return lost
+
+
+def _is_unknown(container_id: str, env: Mapping[str, str], store: Sequence[str]) -> bool:
+    try:
+        return not container_exists(container_id, env, options=store)
+    except PodmanError as error:  # somebody else's store, of which we can tell nothing
+        _log.warning("container %s is left alone: %s", container_id, error)
+        return False
 
 
 def _store_options(pairs: Sequence[tuple[str, str]]) -> list[str]:

@@ -1,6 +1,5 @@
 """Which task is next, and which idle agent gets it: priority with ageing, in O(log n)."""
 
-
 from __future__ import annotations
 
 import heapq

@@ -1,6 +1,5 @@
 """Every accepted task, its state, its events and its one result, kept in SQLite."""
 
-
 from __future__ import annotations
 
 import contextlib
@@ -201,6 +200,11 @@ class TaskStore:
         where, values = ("WHERE state = ?", [state.value]) if state else ("", [])
         rows = self._read(f"{_SELECT_TASK} {where} ORDER BY seq DESC LIMIT ?", (*values, limit))
         return [self._task_row(row) for row in rows]
+
+    def ids_starting_with(self, start: str, limit: int = 10) -> list[str]:
+        """The ids of the tasks whose id begins so, the newest first; at most `limit`."""
+        sql = "SELECT task_id FROM tasks WHERE substr(task_id, 1, ?) = ? ORDER BY seq DESC LIMIT ?"
+        return [row[0] for row in self._read(sql, (len(start), start, limit))]
 
     def unfinished(self, run_id: str | None = None) -> list[TaskRow]:
         """The tasks without a result, of one run or of all, in the order they came."""

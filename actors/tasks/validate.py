@@ -1,6 +1,5 @@
 """What a task must be like before a fleet takes it, and the error that says what is not."""
 
-
 from __future__ import annotations
 
 import difflib

@@ -3,7 +3,6 @@
 Each value is checked where it comes in, and remembers where that was.
 """
 
-# ruff: noqa: N818 - an error is named by what happened.
 from __future__ import annotations
 
 import difflib

@@ -70,7 +70,7 @@ def read_config_file(path: str | os.PathLike[str]) -> list[FileEntry]:
     """
     name = os.fspath(path)
     root = _compose(name, _read(name))
-    if root is None:
+    if root is None or _is_null(root):
         return []
     entries: list[FileEntry] = []
     for section, line, node in _pairs(name, root, None):
@@ -82,6 +82,10 @@ def read_config_file(path: str | os.PathLike[str]) -> list[FileEntry]:
             value = _scalar(name, f"{section}.{key}", leaf)
             entries.append(FileEntry(section, key, value, key_line))
     return entries
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
 
 def _read(name: str) -> str:

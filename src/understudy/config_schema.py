@@ -12,6 +12,7 @@ import msgspec
 from understudy.actors.settings import Settings
 
 _NULL_WORDS = ("null", "~")
+_PLAIN_WORDS: dict[object, str] = {type(None): "null", bool: "true or false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _words(annotation: object) -> list[str]:
         return ["one of " + ", ".join(get_args(annotation))]
     if isinstance(annotation, types.UnionType) or get_origin(annotation) is Union:
         return [word for part in get_args(annotation) for word in _words(part)]
-    return ["null"] if annotation is type(None) else [str(annotation)]
+    return [_PLAIN_WORDS.get(annotation, str(annotation))]
 
 
 def _choices(annotation: object) -> list[str]:

@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -94,6 +95,10 @@ def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < until_s, "it did not come to hold"
         time.sleep(0.001)
+
+
+def has_received(end: End, count: int) -> bool:
+    return end.stats.received == count
 
 
 class FromTheFuture(AgentMessage):
@@ -287,7 +292,7 @@ def test_what_was_not_received_is_forgotten_when_an_end_closes(bus: Bus) -> None
     alice.send(write("alice", BROADCAST))
     bus.server.send(write("orchestrator", "alice"))
     for end in (alice, bus.server):
-        wait_until(lambda end=end: end.stats.received == 1)
+        wait_until(partial(has_received, end, 1))
         end.close()
         with pytest.raises(ChannelClosed):
             end.receive(0.0)
@@ -328,6 +333,8 @@ def test_the_server_knows_its_peers_by_name_and_incarnation(bus: Bus) -> None:
     bus.client("bob")
     assert bus.server.peers() == {"alice": 3, "bob": 0}
     assert bus.server.name == "orchestrator"
+    bus.server.close()
+    assert bus.server.peers() == {}
 
 
 def test_clients_without_a_name_get_unique_ones_and_can_be_written_to(bus: Bus) -> None:

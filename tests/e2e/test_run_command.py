@@ -21,7 +21,7 @@ def test_a_review_finds_what_is_wrong_and_prints_one_json_object(program: Progra
     assert result["status"] == "success"
     assert result["result"]["files_reviewed"] == 1
     issues = result["result"]["details"]["shop/cart.py"]["issues"]
-    assert any("eval" in issue["message"] for issue in issues)
+    assert any("run as code" in issue["message"] for issue in issues)
     assert result["usage"]["input_tokens"] > 0
 
 
@@ -41,7 +41,7 @@ def test_a_writing_task_comes_back_as_a_diff_and_the_repository_is_untouched(
 ) -> None:
     before = {p: p.read_bytes() for p in repo.rglob("*") if p.is_file()}
     done = program.run(
-        "run", "Improve it", "--type", task_type, "-f", "shop/cart.py", "--fake", "--json"
+        "run", "Improve it", "--type", task_type, "-f", "shop/payments.py", "--fake", "--json"
     )
     assert done.code == 0, done.err
     result = done.json["results"][0]["result"]
@@ -70,9 +70,9 @@ def test_a_generic_task_gives_its_final_text(program: Program) -> None:
 
 
 def test_people_see_findings_and_a_table(program: Program) -> None:
-    done = program.run("run", "--type", "code_review", "-f", "shop/cart.py", "--fake")
+    done = program.run("run", "--type", "code_review", "-f", "shop/payments.py", "--fake")
     assert done.code == 0, done.err
-    assert "eval" in done.out
+    assert "run as code" in done.out
     assert "success" in done.out
     assert "agent_000" in done.err
 
@@ -94,7 +94,7 @@ def test_a_file_outside_the_repository_is_refused_by_name(program: Program) -> N
 def test_a_structured_result_that_is_missing_is_a_failure_that_says_so(program: Program) -> None:
     script = '@@ [{"text":"I would rather not"},{"text":"No."}] @@'
     done = program.run(
-        "run", script, "--type", "code_review", "-f", "shop/cart.py", "--fake", "--json"
+        "run", script, "--type", "code_review", "-f", "shop/payments.py", "--fake", "--json"
     )
     assert done.code == 1
     (result,) = done.json["results"]

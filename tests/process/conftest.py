@@ -1,9 +1,12 @@
 """Children for the tests of supervision."""
 
+# ruff: noqa: ANN401 - a child's fields are passed on as they are
+
 from __future__ import annotations
 
 import queue
 import select
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,7 @@ LIMIT_S = 20.0
 def targets_on_path() -> Iterator[None]:
     """Children find `supervised_targets`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parent))
+        patch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
         yield
 
 
@@ -43,7 +46,7 @@ class Child(Process):
             fields.pop("incarnation", 1),
             forks,
             on_ready=self.readiness.put,
-            on_exit=lambda reason: None,
+            on_exit=lambda _: None,
         )
 
     def ready(self) -> dict[str, Any]:
@@ -59,11 +62,14 @@ class Child(Process):
 
 @pytest.fixture
 def run(forks: ForkServer) -> Iterator[Callable[..., Child]]:
-    """Start a child of `supervised_targets`; what is left at the end is killed."""
+    """Start a child of `supervised_targets`; what is left at the end is killed.
+
+    One that runs `on` another fork server must be gone before that is closed.
+    """
     children: list[Child] = []
 
-    def start(target: str, **fields: Any) -> Child:
-        child = Child(forks, target, **fields)
+    def start(target: str, *, on: ForkServer = forks, **fields: Any) -> Child:
+        child = Child(on, target, **fields)
         child.start()
         children.append(child)
         return child

@@ -1,4 +1,4 @@
-"""Main functions of children for the tests of supervision: well-behaved ones, and each kind of bad."""
+"""Main functions of children for the tests of supervision: good ones, and each kind of bad."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def describe_self(context: ChildContext) -> None:
 
 def _open_descriptors() -> list[str]:
     found: list[str] = []
-    for name in os.listdir("/proc/self/fd"):
+    for path in list(Path("/proc/self/fd").iterdir()):
         # The one that listed the folder is closed by now.
         with contextlib.suppress(FileNotFoundError):
-            found.append(os.readlink(f"/proc/self/fd/{name}"))
+            found.append(str(path.readlink()))
     return found
 
 
@@ -106,10 +106,14 @@ def late_for_the_stop(context: ChildContext) -> None:
 def stop_by_callback(context: ChildContext) -> None:
     """End by what `on_stop` brings; a callback that fails does not keep the others from it."""
     asked: queue.SimpleQueue[str] = queue.SimpleQueue()
-    context.on_stop(lambda: print(1 / 0))
+    context.on_stop(_fail)
     context.on_stop(lambda: asked.put("stop"))
     context.ready()
     asked.get()
+
+
+def _fail() -> None:
+    raise ValueError("a bad callback")
 
 
 def deaf(context: ChildContext) -> None:
@@ -122,13 +126,13 @@ def deaf(context: ChildContext) -> None:
 
 def slow_orphan(context: ChildContext) -> None:
     """Take for ever to tidy up."""
-    context.on_orphaned(threading.Event().wait)
+    context.on_orphaned(_stuck_here)
     context.ready()
     threading.Event().wait()
 
 
 def hold_the_interpreter(context: ChildContext) -> None:
-    """Let no other thread of this process run any more, and take no notice of SIGTERM if so told."""
+    """Let no other thread of this process run any more; ignore SIGTERM if so told."""
     if context.args.get("ignore_term"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     context.ready()
@@ -152,7 +156,7 @@ def loop_that_answers(context: ChildContext) -> None:
 
 def loop_that_is_stuck(context: ChildContext) -> None:
     """Take pings and answer none."""
-    context.set_liveness(lambda pong: None)
+    context.set_liveness(lambda _: None)
     context.ready()
     _stuck_here()
 
@@ -170,6 +174,6 @@ def leave_a_process(context: ChildContext) -> None:
 
 def speak(context: ChildContext) -> None:
     """Write to both streams."""
-    print("on stdout")
-    print("on stderr", file=sys.stderr)
+    sys.stdout.write("on stdout\n")
+    sys.stderr.write("on stderr\n")
     context.ready()

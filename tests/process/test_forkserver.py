@@ -1,8 +1,12 @@
+# ruff: noqa: ANN401 - a child's fields are passed on as they are
+
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -22,12 +26,13 @@ from understudy.supervision import forkserver as forkserver_module
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
 LIMIT_S = 20.0
 
 
 def process(forks: ForkServer, target: str, **fields: Any) -> Process:
     spec = ChildSpec("kid", f"supervised_targets:{target}", **fields)
-    return Process(spec, 1, forks, on_ready=lambda info: None, on_exit=lambda reason: None)
+    return Process(spec, 1, forks, on_ready=lambda _: None, on_exit=lambda _: None)
 
 
 def gone(pid: int) -> bool:
@@ -62,18 +67,17 @@ def test_a_child_finds_its_modules_in_memory_but_not_the_parents_main(
     assert about["collects"]
 
 
-@pytest.mark.usefixtures("targets_on_path")
-def test_the_environment_is_the_one_that_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_the_one_that_was_given(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SOME_KEY", "secret")
     given = {name: value for name, value in os.environ.items() if name != "SOME_KEY"}
-    about: list[dict[str, Any]] = []
-    with ForkServer(env=given) as forks:
-        spec = ChildSpec("kid", "supervised_targets:describe_self")
-        child = Process(spec, 1, forks, on_ready=about.append, on_exit=lambda reason: None)
-        child.start()
+    with ForkServer(env=given) as own:
+        child = run("describe_self", on=own)
+        about = child.ready()
         child.stop(10)
-        child.join(LIMIT_S)
-    assert "SOME_KEY" not in about[0]["environment"]
+        child.end()
+    assert "SOME_KEY" not in about["environment"]
 
 
 def test_what_a_child_leaves_in_its_process_group_is_killed_with_it(
@@ -88,7 +92,7 @@ def test_what_a_child_leaves_in_its_process_group_is_killed_with_it(
     assert gone(grandchild.pid)
 
 
-def test_a_child_writes_to_its_log(run: Callable[..., Any], tmp_path: Any) -> None:
+def test_a_child_writes_to_its_log(run: Callable[..., Any], tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("before\n", encoding="utf-8")
     run("speak", log_path=str(log)).end()
@@ -226,4 +230,48 @@ def test_a_closed_fork_server_spawns_nothing() -> None:
     own.close()
     own.close()
     with pytest.raises(ForkServerClosed):
-        own.spawn("kid", lambda status: None)
+        own.spawn("kid", lambda _: None)
+
+
+@pytest.mark.parametrize("spare", range(6))
+@pytest.mark.usefixtures("targets_on_path")
+def test_without_descriptors_a_spawn_fails_and_the_next_one_works(spare: int) -> None:
+    with ForkServer() as own:
+        first = process(own, "serve")
+        first.start()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+        fill = [os.open(os.devnull, os.O_RDONLY) for _ in range(highest)]
+        second, third = process(own, "serve"), process(own, "serve")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(fill) + 1 + spare, hard))
+        try:
+            second.start()
+        except SpawnFailed:
+            assert spare < 3
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for fd in fill:
+                os.close(fd)
+        third.start()
+        for child in (first, third, *([second] if second.pid else [])):
+            child.stop(10)
+            assert child.join(LIMIT_S) == ExitReason("shutdown", exit_code=0)
+
+
+@pytest.mark.usefixtures("targets_on_path")
+def test_signals_that_the_parent_blocks_work_in_its_children() -> None:
+    blocked = {signal.SIGTERM, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        own = ForkServer()
+        own.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    child = process(own, "serve")
+    child.start()
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGTERM)
+    reason = child.join(LIMIT_S)
+    own.close()
+    assert reason is not None
+    assert reason.signal == signal.SIGTERM

@@ -93,9 +93,7 @@ def test_a_permanent_failure_says_what_failed_and_tidies_up_on_the_way(
 ) -> None:
     tidied = tmp_path / "tidied"
     reason = run("fail_for_good", args={"tidied": str(tidied)}).end()
-    assert reason == ExitReason(
-        "permanent", 70, detail="the key is refused", failure_kind="auth"
-    )
+    assert reason == ExitReason("permanent", 70, detail="the key is refused", failure_kind="auth")
     assert tidied.exists()
 
 

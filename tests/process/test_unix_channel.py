@@ -24,6 +24,7 @@ from understudy.transport import (
     AgentMessage,
     ChannelClosed,
     ConnectFailed,
+    EncodeError,
     HelloRefused,
     MessageType,
     PeerEvent,
@@ -404,7 +405,7 @@ def test_an_oversize_frame_ends_that_connection_only_and_its_sender_is_told(path
         assert (error["message_type"], error["payload"]["kind"]) == ("error", "frame_too_large")
         assert raw.hears_the_end()
         assert take(server).payload == {"n": 1}
-        assert server.stats.oversize_frames == 1
+        assert (server.stats.oversize_frames, server.stats.half_frames) == (1, 0)
         alice.send(write("alice", "alice"))
         take(alice)
 
@@ -431,6 +432,29 @@ def test_what_this_version_does_not_know_is_skipped_or_passed_on(path: str) -> N
         wire = write("carol", "bob").to_wire()
         carol.say({"link": "credit", "messages": 5}, wire | {"colour": "red"})
         assert bob.hear() == wire | {"colour": "red", "incarnation": 7}
+
+
+def test_what_can_be_read_but_not_written_again_is_an_error_for_its_sender_only(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encode_all_but(records: list[dict[str, Any]]) -> bytes:
+        if records[0].get("payload") == {"n": "too deep"}:
+            raise EncodeError("nested too deep")
+        return encode(records)
+
+    monkeypatch.setattr("understudy.transport.switch.encode", encode_all_but)
+    with (
+        serve(path) as server,
+        UnixSocketChannel(path, name="alice") as alice,
+        UnixSocketChannel(path, name="bob") as bob,
+    ):
+        request = write("bob", "alice", {"n": "too deep"})
+        bob.send(request)
+        error = take(bob)
+        assert (error.correlation_id, error.payload["kind"]) == (request.message_id, "malformed")
+        assert server.stats.dropped_malformed == 1
+        bob.send(write("bob", "alice", {"n": 1}))
+        assert take(alice).payload == {"n": 1}
 
 
 def test_a_large_message_crosses_in_many_pieces(path: str) -> None:
@@ -680,6 +704,22 @@ def test_a_callback_may_send_and_close(path: str) -> None:
         with pytest.raises(ChannelClosed):
             alice.receive(LIMIT_S)
     held[0].close()
+
+
+def test_a_machine_without_threads_left_is_told_and_nothing_stays(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with serve(path) as server:
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError):
+            UnixSocketChannel(path, name="alice")
+        with pytest.raises(RuntimeError):
+            serve(path + "2")
+        monkeypatch.undo()
+        wait_until(lambda: server.peers() == {})
 
 
 def test_each_end_has_one_thread_however_many_peers(path: str) -> None:

@@ -107,8 +107,10 @@ def test_text_of_the_environment_and_of_flags_means_what_its_setting_wants() -> 
         "UNDERSTUDY_AGENT__MODEL": "7",
         "UNDERSTUDY_AGENT__WARM_FOR": "null",
         "UNDERSTUDY_SUPERVISION__PERIOD": "1.5",
+        "UNDERSTUDY_GATEWAY__SCRIPTED_MODEL": "true",
     }
     config = load(None, env, {"max_turns": "12"})
+    assert config["scripted_model"] is True
     assert [config[k] for k in ("container_cpu", "model", "warm_for", "period", "max_turns")] == [
         "2",
         "7",
@@ -154,6 +156,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_valid_one(
     [
         ("agent:\n\n  max_turns: many\n", 3, "agent.max_turns", "from 1 to 1000, not the text"),
         ("agent:\n  max_turns: true\n", 2, "agent.max_turns", "not true"),
+        ("gateway:\n  scripted_model: 1\n", 2, "gateway.scripted_model", "true or false, not 1"),
         ("agent:\n  max_turns: 0\n", 2, "agent.max_turns", "not 0"),
         ("agent:\n  max_turns: 1.5\n", 2, "agent.max_turns", "a whole number"),
         ("agent:\n  max_turns:\n", 2, "agent.max_turns", "not null"),
@@ -291,8 +294,12 @@ def test_the_page_names_every_setting_with_its_default_and_none_else() -> None:
         elif row := re.match(r"\| `(\w+)` \| `([^`]+)` \|", line):
             documented[f"{section}.{row[1]}"] = row[2]
             assert len(line.split("|")) == 7, line
+    words: dict[object, str] = {None: "null", False: "false", True: "true"}
     shown = {
-        name: "null" if leaf.default is None else str(leaf.default) for name, leaf in LEAVES.items()
+        name: words[leaf.default]
+        if leaf.type is bool or leaf.default is None
+        else str(leaf.default)
+        for name, leaf in LEAVES.items()
     }
     assert documented == shown
     sample = re.search(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
@@ -300,31 +307,30 @@ def test_the_page_names_every_setting_with_its_default_and_none_else() -> None:
     msgspec.convert(yaml.safe_load(sample[1]), Settings)
 
 
-@given(st.binary(max_size=200))
-def test_any_bytes_are_a_configuration_or_one_clear_error(data: bytes) -> None:
+def outcome(data: bytes) -> str:
+    """What loading a file of those bytes comes to; anything but these two is a fault."""
     descriptor = os.memfd_create("config")
     try:
         os.write(descriptor, data)
         load(f"/proc/self/fd/{descriptor}")
     except ConfigurationError as error:
-        assert str(error)
+        return str(error)
     finally:
         os.close(descriptor)
+    return "a configuration"
 
 
-words = st.sampled_from([*SECTIONS, *(leaf.key for leaf in LEAVES.values()), "x"])
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_configuration_or_one_clear_error(data: bytes) -> None:
+    assert outcome(data)
+
+
+names = st.sampled_from([*SECTIONS, *(leaf.key for leaf in LEAVES.values()), "x"])
 values = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(words)
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(names)
 )
 
 
-@given(st.dictionaries(words, st.one_of(values, st.dictionaries(words, values, max_size=3))))
+@given(st.dictionaries(names, st.one_of(values, st.dictionaries(names, values, max_size=3))))
 def test_any_yaml_is_a_configuration_or_one_clear_error(data: dict[str, object]) -> None:
-    descriptor = os.memfd_create("config")
-    try:
-        os.write(descriptor, yaml.safe_dump(data).encode())
-        load(f"/proc/self/fd/{descriptor}")
-    except ConfigurationError as error:
-        assert str(error)
-    finally:
-        os.close(descriptor)
+    assert outcome(yaml.safe_dump(data).encode())

@@ -95,6 +95,7 @@ def test_an_unknown_type_is_named() -> None:
         ("payload", [1]),
         ("timestamp", "now"),
         ("timestamp", True),
+        ("timestamp", 10**400),
         ("correlation_id", 5),
         ("deadline", "soon"),
         ("incarnation", -1),

@@ -350,6 +350,26 @@ def test_a_request_that_cannot_be_sent_raises_and_waits_for_nothing(
     assert answers == []
 
 
+def test_a_request_that_fails_as_the_protocol_closes_is_told_in_one_way_only() -> None:
+    class ClosedWhileSending:
+        def __init__(self) -> None:
+            self.protocol = Agent2AgentProtocol("alice", self)
+
+        def send(self, message: AgentMessage) -> None:  # noqa: ARG002 - a channel's shape
+            self.protocol.close()
+            raise ChannelClosed("bus", "closed by another thread")
+
+        def receive(self, timeout: float | None = None) -> None:
+            """Nothing comes."""
+
+        def close(self) -> None:
+            """Nothing to close."""
+
+    answers: Answers = []
+    ClosedWhileSending().protocol.send_task_request("bob", {}, answers.append)
+    assert kinds(answers) == ["closed"]
+
+
 def test_a_handler_may_send_and_ask_itself(pair: Pair) -> None:
     answers: Answers = []
     pair.alice.register_handler(

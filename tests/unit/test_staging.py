@@ -170,7 +170,7 @@ def test_a_link_that_leads_outside_is_refused_and_says_where_to(repo: Path) -> N
 
 def test_a_link_to_itself_is_refused(repo: Path) -> None:
     (repo / "loop").symlink_to("loop")
-    refusal(repo, "loop")
+    assert "unreadable" in refusal(repo, "loop").reason
 
 
 def test_pipes_and_sockets_are_refused_without_waiting_for_them(repo: Path) -> None:
@@ -250,9 +250,24 @@ def test_an_unreadable_file_is_refused_by_name(as_nobody: Path) -> None:
 
 
 def test_staging_empties_the_workspace_first(repo: Path, workspace: Workspace) -> None:
-    (workspace.work_dir / "left" / "over").mkdir(parents=True)
+    (workspace.work_dir / "left").mkdir()
+    (workspace.work_dir / "left" / "over.py").touch()
     workspace.stage(Task(repo=str(repo), files=["app.py"]))
     assert contents(workspace) == {"app.py": "# app.py\n"}
+
+
+def test_a_disk_without_room_is_reported_with_its_reason(repo: Path, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "small")
+    workspace.create()
+    size = ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(workspace.work_dir)]
+    if os.getuid() != 0 or subprocess.run(size, check=False, capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        (repo / "big.txt").write_text("x" * 50_000)
+        with pytest.raises(WorkspaceError, match="cannot be filled: No space left on device"):
+            workspace.stage(Task(repo=str(repo), files=["big.txt"]))
+    finally:
+        subprocess.run(["umount", "-l", workspace.work_dir], check=True)
 
 
 def test_a_refused_file_leaves_the_workspace_as_it_was(repo: Path, workspace: Workspace) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from understudy.actors.tasks import Task, TaskResult, TaskState
+from understudy.actors.tasks.database import _use_wal  # pyright: ignore[reportPrivateUsage]
 from understudy.actors.tasks.store import DuplicateTask, StoreError, TaskStore
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def test_a_stored_task_is_there_after_reopening(path: Path) -> None:
 
 
 def test_what_is_not_known_is_none(store: TaskStore) -> None:
-    assert store.task("x") is store.row("x") is store.result("x") is None
+    assert (store.task("x"), store.row("x"), store.result("x")) == (None, None, None)
 
 
 def test_a_taken_id_is_refused_and_nothing_of_the_call_is_stored(store: TaskStore) -> None:
@@ -152,7 +153,7 @@ def test_old_finished_tasks_are_pruned_with_all_that_is_theirs(path: Path) -> No
         store.finish(success("new"), TaskState.COMPLETED)
         now[0] = 31 * DAY_S
         assert store.prune(30 * DAY_S) == 1
-        assert store.task("old") is store.result("old") is None
+        assert (store.task("old"), store.result("old")) == (None, None)
         assert [row.task_id for row in store.tasks()] == ["new", "waits"]
         assert [event.task_id for event in store.events()] == ["waits", "new"]
 
@@ -201,6 +202,28 @@ def test_two_processes_write_to_one_store_at_once(path: Path) -> None:
     assert [child.wait(60) for child in children] == [0, 0]
     with TaskStore(path) as store:
         assert len(store.unfinished("a")) == len(store.unfinished("b")) == 200
+
+
+def test_the_turn_to_write_ahead_logging_waits_for_another_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+
+    class BusyTwice(sqlite3.Connection):
+        """What a second process meets while the first one makes the file."""
+
+        def execute(self, _sql: str, _values: object = (), /) -> sqlite3.Cursor:
+            if len(pauses) < 2:
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                raise error
+            return self.cursor()
+
+    connection = BusyTwice(":memory:")
+    _use_wal(connection)
+    connection.close()
+    assert len(pauses) == 2
 
 
 def test_the_file_is_for_its_owner_alone(store: TaskStore, path: Path) -> None:

@@ -142,7 +142,23 @@ def test_a_link_is_a_leftover_and_is_not_followed(home: Path) -> None:
     assert leftovers(home, NEW) == [home / ".claude/plugins"]
 
 
-def test_a_lock_held_by_the_cli_is_none(home: Path) -> None:
+def test_a_state_file_that_is_being_rewritten_is_waited_for(home: Path) -> None:
+    archive(home)
+    lock, half = home / ".claude.json.lock", home / ".claude.json.tmp.6.f65263b5caf8"
+    lock.mkdir()
+    half.write_text('{"half": ')
+
+    def finish(seconds: float) -> None:
+        assert seconds < 0.01
+        lock.rmdir()
+        half.rename(home / ".claude.json")
+
+    assert leftovers(home, NEW, sleep=finish) == [home / ".claude.json"]
+
+
+def test_a_rewrite_that_never_ends_is_a_leftover(home: Path) -> None:
     archive(home)
     (home / ".claude.json.lock").mkdir()
-    assert leftovers(home, NEW) == []
+    times = iter(range(100))
+    left = leftovers(home, NEW, clock=lambda: next(times), sleep=lambda _: None)
+    assert left == [home / ".claude.json.lock"]

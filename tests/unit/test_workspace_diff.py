@@ -41,7 +41,7 @@ def git(folder: Path, *arguments: str, text: str | None = None) -> str:
     return done.stdout.decode()
 
 
-def changed(workspace: Workspace, change: Callable[[Path], None]) -> Diff:
+def changed(workspace: Workspace, change: Callable[[Path], object]) -> Diff:
     workspace.baseline()
     change(workspace.work_dir)
     return workspace.diff()
@@ -112,7 +112,7 @@ def test_the_diff_carries_every_kind_of_change_to_another_copy(
 
 
 def test_the_diff_may_be_taken_again_after_more_work(workspace: Workspace) -> None:
-    changed(workspace, lambda work: (work / "first").write_text("1\n") and None)
+    changed(workspace, lambda work: (work / "first").write_text("1\n"))
     (workspace.work_dir / "first").unlink()
     (workspace.work_dir / "second").write_text("2\n")
     assert workspace.diff().files_changed == ["second"]
@@ -163,9 +163,14 @@ def test_configuration_and_variables_of_the_user_have_no_effect(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trap = tmp_path / "sprung"
+    hook = tmp_path / "hooks" / "reference-transaction"
+    hook.parent.mkdir()
+    hook.write_text(f"#!/bin/sh\ntouch {trap}\n")
+    hook.chmod(0o755)
     config = tmp_path / "gitconfig"
     config.write_text(
-        f"[core]\n\tattributesFile = {tmp_path}/attributes\n"
+        f"[core]\n\tattributesFile = {tmp_path}/attributes\n\tquotePath = false\n"
+        f"\thooksPath = {hook.parent}\n"
         f'[diff]\n\texternal = touch {trap}\n\tnoprefix = true\n[diff "evil"]\n'
         f"\ttextconv = touch {trap}\n[color]\n\tui = always\n"
     )
@@ -174,8 +179,9 @@ def test_configuration_and_variables_of_the_user_have_no_effect(
     monkeypatch.setenv("GIT_EXTERNAL_DIFF", f"touch {trap}")
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
-    diff = changed(workspace, lambda work: (work / "a.txt").write_text("a\n") and None)
-    assert diff.text.startswith("diff --git a/a.txt b/a.txt\nnew file")
+    diff = changed(workspace, lambda work: (work / "ü.txt").write_text("a\n"))
+    name = r"\303\274.txt"
+    assert diff.text.startswith(f'diff --git "a/{name}" "b/{name}"\nnew file')
     assert not trap.exists()
 
 

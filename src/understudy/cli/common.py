@@ -95,15 +95,8 @@ def chosen_file(config_path: str | None) -> str | None:
 
 
 def read_description(text: str) -> str:
-    """The description itself; `-` reads it from standard input, `@FILE` from a file."""
-    if text == "-":
-        return sys.stdin.read(MAX_DESCRIPTION_BYTES + 1)
-    if text.startswith("@"):
-        try:
-            return Path(text[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise click.BadParameter(f"{text[1:]}: {error}", param_hint="DESCRIPTION") from None
-    return text
+    """The description itself; `-` reads it from standard input."""
+    return sys.stdin.read(MAX_DESCRIPTION_BYTES + 1) if text == "-" else text
 
 
 def print_json(data: object) -> None:

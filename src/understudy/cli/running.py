@@ -141,7 +141,7 @@ def run(
 ) -> int:
     """Run a task and show its result.
 
-    DESCRIPTION says what to do; `-` reads it from standard input, `@FILE` from a file.
+    DESCRIPTION says what to do; `-` reads it from standard input.
     Uses the service when one is up, else starts a fleet for this call.
     """
     flags: dict[str, Any] = {"gateway__scripted_model": fake or None}

@@ -26,9 +26,8 @@ class SourceFile:
         """One sentence about it."""
         if self.text is None:
             return f"{self.path} could not be read {NOTE}"
-        count = len(self.findings)
-        found = "no issue" if not count else f"{count} issue{'s' * (count > 1)}"
-        return f"{len(self.text.splitlines())} lines read, {found} found {NOTE}"
+        lines = _counted(len(self.text.splitlines()), "line")
+        return f"{lines} read, {_counted(len(self.findings), 'issue')} found {NOTE}"
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class TestFile:
     @property
     def summary(self) -> str:
         """One sentence about it."""
-        return f"{self.test_count} tests written {NOTE}"
+        return f"{_counted(self.test_count, 'test')} written {NOTE}"
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,16 @@ class Facts:
     @property
     def summary(self) -> str:
         """The whole in one sentence."""
-        parts = [f"{len(self.files)} files read", f"{len(self.findings)} issues found"]
+        parts = [
+            f"{_counted(len(self.files), 'file')} read",
+            f"{_counted(len(self.findings), 'issue')} found",
+        ]
         if self.changes:
-            parts.append(f"{len(self.changes)} files changed")
+            parts.append(f"{_counted(len(self.changes), 'file')} changed")
         if self.tests:
-            parts.append(f"{self.test_count} tests written")
+            parts.append(f"{_counted(self.test_count, 'test')} written")
         return f"{', '.join(parts)} {NOTE}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -22,7 +22,8 @@ _MAX_FILES = 200
 _FILES_AT_ONCE = 20
 _TRIES = 2
 _FILE_LIST = re.compile(r"^Files:[ \t]*\n((?:- .*(?:\n|\Z))+)", re.MULTILINE)
-# The tool Read numbers its lines: `     1→text` in Claude Code 2.1.197, `1<tab>text` in 2.1.330.
+# The tool Read numbers its lines: `1<tab>text` in Claude Code 2.1.197 and 2.1.330, with an arrow in
+# older ones. After a final newline comes one more line, a number without text.
 _NUMBERED = re.compile(r"^ *(\d+)[→\t](.*)$", re.MULTILINE)
 
 
@@ -121,7 +122,7 @@ def _plain(result: str | None) -> str | None:
     """A file's text from what Read returned; reminders around it are left out."""
     if result is None:
         return None
-    return "".join(f"{text}\n" for _, text in _NUMBERED.findall(result))
+    return "\n".join(text for _, text in _NUMBERED.findall(result))
 
 
 def _is_about_tests(schema: dict[str, Any]) -> bool:

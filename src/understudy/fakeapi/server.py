@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 from aiohttp import web
 
+from understudy.actors.gateway.serving import close_runner
 from understudy.actors.gateway.sockets import UnixListener
 from understudy.fakeapi.conversation import Conversation
 from understudy.fakeapi.errors import FakeApiError
@@ -96,9 +97,11 @@ class FakeApi:
     async def close(self) -> None:
         """Stop listening and cut what is still answered. Safe to call again."""
         for listener in self._listeners:
-            listener.close()
+            listener.unlink()
         if self._runner is not None:
-            await self._runner.cleanup()
+            await close_runner(self._runner)
+        for listener in self._listeners:
+            listener.close()
         self._record.close()
 
     async def _ready_runner(self) -> web.AppRunner:
