@@ -25,6 +25,7 @@ from understudy.transport import (
 
 from .errors import AgentError, PodmanError
 from .failure import POLICIES, FailureKind
+from .fleet_specs import ORCHESTRATOR
 from .seat import Seat, SeatPlan
 from .task_runner import AgentCrash, Job, TaskRunner
 from .tasks.task import Task, TaskResult
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-ORCHESTRATOR = "orchestrator"
 _EXIT_CRASHED = 1
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 

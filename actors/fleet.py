@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from understudy.supervision import ChildEvent, ForkServer, Supervisor
 from understudy.transport import Agent2AgentProtocol, ChannelClosed, UnixSocketChannel
 
-from .agent import ORCHESTRATOR
 from .errors import FleetStopped, MachineNotReady
 from .fleet_specs import (
+    ORCHESTRATOR,
     FleetPlaces,
     agent_ids,
     agent_spec,
@@ -240,9 +240,7 @@ class Fleet:
             children.append(scripted_model_spec(settings, places, upstream.scripted_target))
             url = f"unix:{places.scripted_model}"
         assert url is not None, "an upstream has a URL or a scripted model"
-        children.append(
-            gateway_spec(settings, places, self.agent_ids(), upstream.credentials, url)
-        )
+        children.append(gateway_spec(settings, places, self.agent_ids(), upstream.credentials, url))
         services = Supervisor.start(services_supervisor(settings, children), forks, listener)
         self._undo.append(partial(_shut_down, services))
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Containers end by themselves after a day, whatever became of their owner.
 _CONTAINER_LIFETIME_S = 24 * 3600
 SOCKET_NAME = "api.sock"
+# The root's name on the bus.
+ORCHESTRATOR = "orchestrator"
 
 
 @dataclass(frozen=True)

@@ -67,15 +67,18 @@ class TaskRunner:
         self._clock = clock
         self._lock = threading.Lock()
         self._job: Job | None = None
-        self._cancelled = False
+        self._cancelled: str | None = None
         self._api_error: str | None = None
 
     def cancel(self, task_id: str) -> bool:
-        """Interrupt that task if it is the one that runs; whether it was."""
+        """Interrupt that task if it runs, or refuse it when it comes; whether it runs.
+
+        A cancellation travels faster than a task and may arrive first.
+        """
         with self._lock:
+            self._cancelled = task_id
             if self._job is None or self._job.task.task_id != task_id:
                 return False
-            self._cancelled = True
             client = self._seat.client
         if client is not None:
             client.cancel()
@@ -103,7 +106,7 @@ class TaskRunner:
         """
         started = self._clock()
         with self._lock:
-            self._job, self._cancelled, self._api_error = job, False, None
+            self._job, self._api_error = job, None
         try:
             result = self._attempt(job, started)
         except WorkspaceError as error:
@@ -137,7 +140,10 @@ class TaskRunner:
         if left_s <= 0:
             raise TurnTimeout(task.timeout)
         event = client.run_turn(
-            prompt, timeout_s=left_s, stall_s=self._stall_s, cancelled=lambda: self._cancelled
+            prompt,
+            timeout_s=left_s,
+            stall_s=self._stall_s,
+            cancelled=lambda: self._cancelled == task.task_id,
         )
         result = self._read_result(job, role, event, cost_delta(before_usd, event))
         if not role.read_only:

@@ -33,11 +33,15 @@ _BOOT = (
 _SPAWN_TIMEOUT_S = 10.0
 _STDERR_FD = 2
 _CLOSE_TIMEOUT_S = ORPHAN_GRACE_S + 3.0
+# Longer than the last rung of the stop ladder, after which a child counts as gone in any case.
+_BURIAL_S = 7.0
 
 
 @dataclass(frozen=True)
 class Spawned:
     """A new child process. Whoever gets it owns the two descriptors.
+
+    It is made known to the fork server by `adopt`, and its end by `bury`.
 
     Args:
         pid: its process id, for people; to signal it, use the pidfd.
@@ -76,6 +80,9 @@ class ForkServer:
         self._lock = threading.Lock()
         self._serials = itertools.count(1)
         self._reactor: Reactor | None = None
+        self._living = 0
+        self._killers: set[Callable[[], None]] = set()
+        self._buried = threading.Condition()
         self._host: HostLink | None = None
 
     def start(self) -> None:
@@ -125,16 +132,35 @@ class ForkServer:
                 raise
             finally:
                 theirs.close()
+            with self._buried:
+                self._living += 1
             return Spawned(pid, pidfd, ours)
 
-    def close(self) -> None:
-        """End the fork server and its thread; children that are left end too. Idempotent.
+    def adopt(self, kill: Callable[[], None]) -> None:
+        """Have a spawned child killed when this is closed. In the reactor's thread."""
+        self._killers.add(kill)
+        if not self.is_open:
+            kill()
 
-        Returns when its process is gone: at once without children, else within five seconds.
+    def bury(self, kill: Callable[[], None]) -> None:
+        """That child is gone; to be told of each that was spawned. In the reactor's thread."""
+        self._killers.discard(kill)
+        with self._buried:
+            self._living -= 1
+            self._buried.notify_all()
+
+    def close(self) -> None:
+        """End the fork server and its thread; children that are left are killed. Idempotent.
+
+        Returns when all of them are gone. Not in the reactor's thread.
         """
         with self._lock:
             host, self._host = self._host, None
             reactor, self._reactor = self._reactor, None
+        if reactor is not None:
+            reactor.call_soon(self._kill_all)
+            with self._buried:
+                self._buried.wait_for(lambda: self._living == 0, _BURIAL_S)
         if host is not None:
             host.end(_CLOSE_TIMEOUT_S)
         if reactor is not None:
@@ -169,6 +195,10 @@ class ForkServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _kill_all(self) -> None:
+        for kill in list(self._killers):
+            kill()
 
     def _living_host(self) -> HostLink:
         if self._host is not None and self._host.is_lost:

@@ -132,12 +132,16 @@ class Process:
         spawned.control.settimeout(0)
         self._control = spawned.control
 
+    def _kill(self) -> None:
+        self._climb(stop_ladder(0))
+
     def _watch(self) -> None:
         self._reactor.add_reader(self._pidfd, self._on_dead)
         if self._control is not None:
             self._reactor.add_reader(self._control.fileno(), self._read_control)
         if not self._is_ready:
             self._later("start", self._spec.start_timeout_s, self._on_start_timeout)
+        self._forks.adopt(self._kill)
 
     def _on_start_timeout(self) -> None:
         limit = f"start_timeout_s ({self._spec.start_timeout_s:g} s)"
@@ -290,7 +294,10 @@ class Process:
         os.close(self._pidfd)
         self._reason = explain_exit(self._ending)
         self._gone.set()
-        self._on_exit(self._reason)
+        try:
+            self._on_exit(self._reason)
+        finally:
+            self._forks.bury(self._kill)
 
     # -- small things -------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ class Reactor:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread and join it: what is due now is called, later timers are not. Idempotent.
+        """End the thread and join it; what was not called yet is not called. Idempotent.
 
         Called from another thread than the reactor's own.
         """
@@ -96,17 +96,12 @@ class Reactor:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._turn(self._patience_s())
-        # What is there already, such as the ends of children, is still told.
-        self._turn(0)
-
-    def _turn(self, patience_s: float | None) -> None:
-        for key, _ in self._selector.select(patience_s):
-            # A callback before this one may have removed it.
-            if self._selector.get_map().get(key.fd) is key:
-                _call(cast("Callable[[], object]", key.data))
-        self._run_calls()
-        self._run_timers()
+            for key, _ in self._selector.select(self._patience_s()):
+                # A callback before this one may have removed it.
+                if self._selector.get_map().get(key.fd) is key:
+                    _call(cast("Callable[[], object]", key.data))
+            self._run_calls()
+            self._run_timers()
 
     def _run_calls(self) -> None:
         for _ in range(len(self._calls)):

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _WAKE = object()
-# How often a wait looks whether the fork server was closed under it.
-_LOOK_S = 1.0
 
 
 class Supervisor(pykka.ThreadingActor):
@@ -126,7 +124,7 @@ class Supervisor(pykka.ThreadingActor):
         self._handle(AddChild(spec))
 
     def stop_child(self, child_id: str) -> None:
-        """End a child and return when it is gone; at most its `shutdown_s` and 8 seconds later.
+        """End a child and return when it is gone; at most its `shutdown_s` and 9 seconds later.
 
         It stays known, as stopped, unless it is temporary.
 
@@ -162,7 +160,7 @@ class Supervisor(pykka.ThreadingActor):
     def shutdown(self) -> None:
         """End all children, the last started first, and return when they are gone.
 
-        Takes at most the sum of their `shutdown_s`, and 8 seconds for each that does not listen.
+        Takes at most the sum of their `shutdown_s`, and 9 seconds for each that does not listen.
         The actor stays, without children, until it is stopped. Idempotent.
         """
         self._handle(Shutdown())
@@ -181,22 +179,11 @@ class Supervisor(pykka.ThreadingActor):
         """Go on supervising, in this call, until it is so. Each process ends within its limits."""
         while not is_so():
             wake = self._core.next_wake
-            patience_s = _LOOK_S if wake is None else min(max(0.0, wake - self._clock()), _LOOK_S)
+            patience_s = None if wake is None else max(0.0, wake - self._clock())
             try:
                 self._handle(self._happened.get(timeout=patience_s))
             except queue.Empty:
                 self._handle(Tick())
-                self._mourn_if_closed()
-
-    def _mourn_if_closed(self) -> None:
-        """Who closed the fork server too early ended the children, and none of them can tell."""
-        if self._forks.is_open:
-            return
-        for child_id, process in self._processes.items():
-            reason = ExitReason(
-                "unknown", detail="the fork server was closed before its supervisor"
-            )
-            self._happened.put(ChildExited(child_id, process.incarnation, reason))
 
     def _do(self, command: Command) -> None:
         match command:

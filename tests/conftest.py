@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -61,12 +63,8 @@ def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     if not _settles(lambda: not (_descriptors().items() - descriptors.items())):
         pytest.fail(f"descriptors left: {_descriptors().items() - descriptors.items()}")
     if request.node.get_closest_marker("podman"):
-        left = [name for name in _containers() if name not in _session_containers]
-        if left and not _settles(lambda: not set(_containers()) & set(left)):
-            pytest.fail(f"containers left: {left}")
-
-
-_session_containers: set[str] = set()
+        if not _settles(lambda: not _containers()):
+            pytest.fail(f"containers left: {_containers()}")
 
 
 def _command(process: psutil.Process) -> str:
@@ -77,36 +75,41 @@ def _command(process: psutil.Process) -> str:
 
 
 def _containers() -> list[str]:
-    """The containers of ours that are left, by name."""
+    """The containers of ours that are left, by name; not those whose owner lives and is not ours."""
     if shutil.which("podman") is None:
         return []
     done = subprocess.run(
-        ["podman", "ps", "-a", "--filter", "label=understudy.run", "--format", "{{.Names}}"],
+        ["podman", "ps", "-a", "--filter", "label=understudy.run", "--format", "json"],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    return done.stdout.split()
+    ours = {process.pid for process in psutil.Process().children(recursive=True)} | {os.getpid()}
+    found: list[str] = []
+    for container in json.loads(done.stdout or "[]"):
+        owner = int(container["Labels"].get("understudy.owner_pid", 0))
+        if owner in ours or not psutil.pid_exists(owner):
+            found += container["Names"]
+    return found
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home of the test's own: state, sockets and configuration go there; the image cache stays."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     monkeypatch.setenv("XDG_CACHE_HOME", cache)
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("STATE", "CONFIG"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
-    run = Path("/tmp") / f"us-{os.getpid()}"  # short: a socket's path has at most 107 bytes
-    run.mkdir(mode=0o700, exist_ok=True)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(run))
-    socket = f"/tmp/us-{os.getpid()}/control.sock"
-    monkeypatch.setenv("UNDERSTUDY_COMMUNICATION__SOCKET_PATH", socket)
+    run = tempfile.mkdtemp(prefix="us-", dir="/tmp")  # short: a socket's path has 107 bytes at most
+    monkeypatch.setenv("XDG_RUNTIME_DIR", run)
+    monkeypatch.setenv("UNDERSTUDY_COMMUNICATION__SOCKET_PATH", f"{run}/control.sock")
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL",
                  "CLAUDE_CODE_OAUTH_TOKEN", "UNDERSTUDY_CONFIG"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
-    return tmp_path
+    yield tmp_path
+    shutil.rmtree(run)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -38,7 +38,11 @@ _KNOWN_FAILURES: tuple[tuple[str, str, str], ...] = (
         "image_missing",
         "build it with `understudy image build`",
     ),
-    (r"no such container|no container with name or ID", "no_such_container", ""),
+    (
+        r"no such container|no container with name or ID|determining buildah container",
+        "no_such_container",
+        "",
+    ),
     (
         r"(statfs|stat|lstat) .*: no such file or directory",
         "mount_missing",

@@ -43,7 +43,7 @@ def container_name(run_id: str, agent_id: str, incarnation: int, serial: int) ->
         ValueError: an id has characters that a container's name cannot have.
     """
     name = f"{PREFIX}-{run_id}-{agent_id}-{incarnation}-{serial}"
-    if parse_name(name) is None:
+    if parse_name(name) != NameParts(run_id, agent_id, incarnation, serial):
         raise ValueError(f"run {run_id!r} or agent {agent_id!r} does not fit into a container name")
     return name
 

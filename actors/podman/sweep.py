@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ _log = logging.getLogger(__name__)
 _PROC = Path("/proc")
 _CGROUPS = Path("/sys/fs/cgroup")
 _TIMEOUT_S = 30.0
+_LIST_ATTEMPTS = 20
+_LIST_PAUSE_S = 0.1
 
 
 def sweep(env: Mapping[str, str], is_alive: Callable[[str], bool]) -> list[str]:
@@ -66,11 +69,8 @@ class _Record:
 def _records(env: Mapping[str, str]) -> list[_Record]:
     # A client that was killed while it created a container leaves a "Storage" record, without
     # labels, which only --external shows.
-    args = ("ps", "--all", "--external", "--no-trunc", "--format=json")
-    done = run_podman(*args, timeout_s=_TIMEOUT_S, env=env)
-    rows: list[dict[str, Any]] = json.loads(done.stdout or "[]")
     records: list[_Record] = []
-    for row in rows:
+    for row in _list_all(env):
         name = str((row.get("Names") or [""])[0])
         labels: dict[str, str] = row.get("Labels") or {}
         parts = parse_name(name)
@@ -78,6 +78,20 @@ def _records(env: Mapping[str, str]) -> list[_Record]:
         if is_run_id(run_id):
             records.append(_Record(str(row["Id"]), name, run_id, labels))
     return records
+
+
+def _list_all(env: Mapping[str, str]) -> list[dict[str, Any]]:
+    # `podman ps --external` 4.3 fails as a whole when one container goes away while it lists them.
+    args = ("ps", "--all", "--external", "--no-trunc", "--format=json")
+    attempts_left = _LIST_ATTEMPTS
+    while True:
+        try:
+            return list(json.loads(run_podman(*args, timeout_s=_TIMEOUT_S, env=env).stdout or "[]"))
+        except PodmanError as error:
+            attempts_left -= 1
+            if error.kind != "no_such_container" or not attempts_left:
+                raise
+        time.sleep(_LIST_PAUSE_S)
 
 
 def _is_being_made(name: str) -> bool:

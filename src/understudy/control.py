@@ -150,7 +150,9 @@ class ServiceClient:
         Raises:
             ServiceError: the service refused, ended, or did not answer in time.
         """
-        request = AgentMessage.create("", SERVICE, MessageType.TASK_REQUEST, {"verb": verb, **args})
+        request = AgentMessage.create(
+            self._channel.name, SERVICE, MessageType.TASK_REQUEST, {"verb": verb, **args}
+        )
         self._channel.send(request)
         ends = time.monotonic() + timeout_s
         while (left_s := ends - time.monotonic()) > 0:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +23,7 @@ from understudy.actors.podman import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from pathlib import Path
 
 # Before any test turns HOME to a folder of its own.
 _CACHE = cache_dir(os.environ)
@@ -79,7 +79,7 @@ def make_spec(tmp_path: Path, agent_image: str, run_id: str) -> Callable[..., Co
     """A spec of a container of this test; the fields given win."""
     made = iter(range(1, 1000))
 
-    def make(*command: str, **fields: Any) -> ContainerSpec:
+    def make(*command: str, **fields: Any) -> ContainerSpec:  # noqa: ANN401
         serial = next(made)
         values: dict[str, Any] = {
             "name": container_name(run_id, "agent_000", 1, serial),
@@ -101,7 +101,7 @@ def start(
     """Start a container for the test; it is stopped afterwards, whatever happened."""
     started: list[Container] = []
 
-    def start_one(*command: str, **fields: Any) -> Container:
+    def start_one(*command: str, **fields: Any) -> Container:  # noqa: ANN401
         container = Container(make_spec(*command, **fields), env=podman_environment)
         started.append(container)
         container.start()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.podman
 
-# An owner as the fleet is one: a guard and containers in the middle of something that reads no stdin.
+# An owner as the fleet is one: a guard, and containers that are busy and read no stdin.
 OWNER = """
 import json, sys, threading
 from pathlib import Path
@@ -56,8 +58,6 @@ def owner(
     owners: list[subprocess.Popen[str]] = []
 
     def start_owner(containers: int) -> subprocess.Popen[str]:
-        import json
-
         process = subprocess.Popen(
             [sys.executable, "-c", OWNER],
             stdin=subprocess.PIPE,
@@ -93,7 +93,7 @@ def line_of(process: subprocess.Popen[str]) -> str:
 
 def containers_of(run_id: str, env: dict[str, str]) -> list[str]:
     label = f"--filter=label=understudy.run={run_id}"
-    args = ("ps", "--all", "--external", label, "--format={{.Names}}")
+    args = ("ps", "--all", label, "--format={{.Names}}")
     return run_podman(*args, timeout_s=30, env=env).stdout.split()
 
 
@@ -127,8 +127,7 @@ def test_containers_that_were_being_made_when_the_owners_group_was_killed_go_too
         return [child for child in ours if child.name() == "podman"]
 
     assert eventually(lambda: len(clients()) >= 3)
-    psutil.Process(process.pid).send_signal(0)
-    process.send_signal(signal.SIGKILL)
+    os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert eventually(lambda: not psutil.pid_exists(guard_pid), within_s=30.0)
     assert not containers_of(run_id, podman_environment)

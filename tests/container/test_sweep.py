@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -24,9 +23,7 @@ STORE = "UNDERSTUDY_TEST_STORE"
 
 
 @pytest.fixture
-def orphan(
-    podman_environment: dict[str, str], agent_image: str
-) -> Generator[Callable[..., str]]:
+def orphan(podman_environment: dict[str, str], agent_image: str) -> Generator[Callable[..., str]]:
     """A container whose owner has died without a guard; its name."""
     names: list[str] = []
 
@@ -49,7 +46,9 @@ def orphan(
 
 def dead_owner() -> tuple[str, str]:
     """The labels of a process that was, and is no more."""
-    code = "from understudy.actors.podman.names import owner_labels; print(*owner_labels().values())"
+    code = (
+        "from understudy.actors.podman.names import owner_labels; print(*owner_labels().values())"
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     pid, start = said.stdout.split()
     return f"--label=understudy.owner_pid={pid}", f"--label=understudy.owner_start={start}"
@@ -154,4 +153,23 @@ def test_a_container_that_podman_has_lost_is_ended_and_its_storage_freed(
     assert eventually(lambda: not psutil.pid_exists(pid) and not psutil.pid_exists(conmon))
     listed = run_podman("ps", "--all", "--external", timeout_s=30, env=private_store).stdout
     assert name not in listed
-    assert not [p for p in os.listdir("/run/runc") if p == container_id]
+    assert not Path("/run/runc", container_id).exists()
+
+
+def test_a_container_that_goes_away_while_podman_lists_them_does_not_stop_the_sweep(
+    tmp_path: Path, podman_environment: dict[str, str], run_id: str
+) -> None:
+    # What podman 4.3 says then, from a script that says it twice before it calls the real one.
+    real = shutil.which("podman")
+    script = tmp_path / "podman"
+    script.write_text(
+        "#!/bin/sh\n"
+        f'if [ "$1" = ps ] && [ ! -e {tmp_path}/2 ]; then\n'
+        f"  if [ -e {tmp_path}/1 ]; then touch {tmp_path}/2; else touch {tmp_path}/1; fi\n"
+        "  echo 'Error: determining buildah container for container 12: x' >&2; exit 125\n"
+        f'fi\nexec {real} "$@"\n'
+    )
+    script.chmod(0o755)
+    env = {**podman_environment, "PATH": f"{tmp_path}:{podman_environment['PATH']}"}
+    assert sweep(env, lambda run: run != run_id) == []
+    assert (tmp_path / "2").exists()

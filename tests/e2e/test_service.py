@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,9 +111,6 @@ def test_ten_thousand_tasks_at_once_are_all_taken_or_all_refused(
         "except Exception as error: print(error)\n"
         "client.close()\n"
     )
-    import subprocess
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-c", script], env=program.env, capture_output=True, text=True, timeout=60,
         check=True,
@@ -132,12 +132,11 @@ def test_ten_thousand_tasks_at_once_are_all_taken_or_all_refused(
 @pytest.mark.parametrize("after_s", [0.05, 0.2, 0.5, 0.9, 1.5])
 def test_ctrl_c_at_any_moment_leaves_nothing_behind(program: Program, after_s: float) -> None:
     command = program.start("run", '@@ [{"delay": 60, "text": "late"}] @@', "--fake", "--json")
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         command.wait(after_s)
-    except Exception:  # noqa: BLE001, S110 - it is expected to run still
-        pass
     done = program.end(command, signal.SIGINT)
-    assert done.code == 130
+    # In its first moments Python itself is ended by the signal, which a shell calls 130 too.
+    assert done.code in (130, -signal.SIGINT)
     if done.out:
         assert json.loads(done.out)["exit_code"] == 130
     runs = Path(program.env["XDG_STATE_HOME"]) / "understudy" / "runs"

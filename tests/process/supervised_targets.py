@@ -7,11 +7,11 @@ import ctypes
 import gc
 import os
 import queue
+import resource
 import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ def describe_self(context: ChildContext) -> None:
             "frozen": gc.get_freeze_count(),
             "collects": gc.isenabled(),
             "session": os.getsid(0),
+            "core_bytes": resource.getrlimit(resource.RLIMIT_CORE)[0],
             "threads": [thread.name for thread in threading.enumerate()],
             "name": Path("/proc/self/comm").read_text(encoding="utf-8").strip(),
         }
@@ -75,6 +76,11 @@ def fail_for_good(context: ChildContext) -> None:
         context.fail_permanently("auth", "the key is refused")
     finally:
         Path(context.args["tidied"]).touch()
+
+
+def fail_with(context: ChildContext) -> None:
+    """Say it with these words."""
+    context.fail_permanently("auth", context.args["message"])
 
 
 def fail_for_good_in_a_thread(context: ChildContext) -> None:
@@ -136,8 +142,6 @@ def hold_the_interpreter(context: ChildContext) -> None:
     if context.args.get("ignore_term"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     context.ready()
-    # The frame must be on its way before no thread can run.
-    time.sleep(0.05)
     ctypes.PyDLL(None).sleep(600)
 
 

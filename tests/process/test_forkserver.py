@@ -52,6 +52,7 @@ def test_a_child_has_nothing_but_what_it_needs(run: Callable[..., Any]) -> None:
     assert not any("pidfd" in path for path in about["descriptors"])
     assert about["environment"]["EXTRA"] == "yes"
     assert about["session"] == child.pid
+    assert about["core_bytes"] == 0
     assert about["threads"] == ["MainThread", "understudy-lifeline"]
     assert about["name"] == "a-child-with-a-"
 
@@ -221,6 +222,21 @@ def test_closing_ends_children_that_are_left_even_frozen_ones() -> None:
     assert all(child.pid is not None and gone(child.pid) for child in children)
 
 
+def test_closing_ends_children_whose_fork_server_process_was_killed(
+    run: Callable[..., Any],
+) -> None:
+    own = ForkServer()
+    own.start()
+    child = run("serve", on=own)
+    child.ready()
+    assert own.pid is not None
+    os.kill(own.pid, signal.SIGKILL)
+    own.close()
+    reason = child.join(0)
+    assert reason is not None
+    assert reason.kind == "killed"
+
+
 def test_a_closed_fork_server_spawns_nothing() -> None:
     own = ForkServer()
     with pytest.raises(ForkServerClosed):
@@ -246,8 +262,9 @@ def test_without_descriptors_a_spawn_fails_and_the_next_one_works(spare: int) ->
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(fill) + 1 + spare, hard))
         try:
             second.start()
-        except SpawnFailed:
+        except SpawnFailed as error:
             assert spare < 3
+            assert "no answer" not in str(error)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for fd in fill:

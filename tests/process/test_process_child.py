@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,15 @@ import pytest
 
 from understudy.supervision import EXIT_PERMANENT, ExitReason
 from understudy.supervision import ladder as ladder_module
+from understudy.supervision.control import EXIT_ORPHANED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from understudy.supervision import ForkServer
+
+LIMIT_S = 20.0
 
 
 def test_a_child_gets_its_arguments_and_is_ready(run: Callable[..., Any]) -> None:
@@ -95,6 +101,20 @@ def test_a_permanent_failure_says_what_failed_and_tidies_up_on_the_way(
     reason = run("fail_for_good", args={"tidied": str(tidied)}).end()
     assert reason == ExitReason("permanent", 70, detail="the key is refused", failure_kind="auth")
     assert tidied.exists()
+
+
+def test_last_words_arrive_whole_although_the_end_is_seen_first(
+    run: Callable[..., Any], forks: ForkServer
+) -> None:
+    message = "x" * 150_000
+    child = run("fail_with", args={"message": message})
+    is_over = threading.Event()
+    forks.reactor.call_soon(lambda: is_over.wait(LIMIT_S))
+    pidfd = os.pidfd_open(child.pid)
+    select.select([pidfd], [], [], LIMIT_S)
+    os.close(pidfd)
+    is_over.set()
+    assert child.end().detail == message
 
 
 def test_a_permanent_failure_can_be_told_from_any_thread(run: Callable[..., Any]) -> None:
@@ -216,7 +236,8 @@ def test_an_orphan_that_tidies_up_for_ever_is_ended(run: Callable[..., Any]) -> 
     child = run("slow_orphan")
     child.ready()
     child.stop(0.1)
-    assert child.end().kind == "killed"
+    reason = child.end()
+    assert (reason.kind, reason.exit_code, reason.signal) == ("killed", EXIT_ORPHANED, None)
 
 
 @pytest.mark.parametrize("ignore_term", [False, True])

@@ -226,7 +226,7 @@ def test_a_shutdown_takes_no_longer_than_the_ladder(grow: Callable[..., Tree]) -
     tree.until("ready", "a")
     begins = time.monotonic()
     tree.shutdown()
-    assert 3.1 <= time.monotonic() - begins < 8
+    assert 3.6 <= time.monotonic() - begins < 8
 
 
 def test_a_listener_that_fails_is_logged_and_supervision_goes_on(
@@ -331,13 +331,15 @@ def test_a_killed_parent_leaves_no_process_for_a_second() -> None:
 
 
 def test_a_killed_parent_leaves_not_even_a_child_that_cannot_hear_of_it() -> None:
-    with root_program("hold_the_interpreter", "slow_orphan") as (root, pidfds):
+    with root_program("serve", "hold_the_interpreter", "slow_orphan") as (root, pidfds):
+        frozen = list(pidfds)[1]
+        os.kill(frozen, signal.SIGSTOP)
         os.kill(root.pid, signal.SIGKILL)
         assert left_after(pidfds, 4.0) == []
 
 
 def test_children_do_not_need_the_fork_server_to_see_their_parents_death() -> None:
     with root_program("serve", "serve") as (root, pidfds):
-        os.kill(min(pidfds), signal.SIGKILL)
+        os.kill(next(iter(pidfds)), signal.SIGKILL)
         os.kill(root.pid, signal.SIGKILL)
         assert left_after(pidfds, 1.0) == []

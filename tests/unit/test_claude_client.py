@@ -95,6 +95,11 @@ class PlayedCli:
         response = {"subtype": "success", "request_id": request["request_id"], **fields}
         self.say({"type": "control_response", "response": response})
 
+    def end_output(self) -> None:
+        assert self.its_out is not None
+        os.close(self.its_out)
+        self.its_out = None
+
     def die(self) -> None:
         for name in ("its_in", "its_out", "its_err"):
             fd: int | None = getattr(self, name)
@@ -250,6 +255,20 @@ def test_an_end_in_mid_turn_loses_the_turn_and_keeps_the_last_words(
     assert not client.alive
     with pytest.raises(ClaudeDied):
         client.run_turn("again", timeout_s=SOON_S)
+
+
+def test_last_words_that_come_after_the_end_of_the_output_are_kept(
+    cli: PlayedCli, client: ClaudeClient, run: Run
+) -> None:
+    turn = run(client.run_turn, "x", timeout_s=SOON_S)
+    cli.hear()
+    cli.end_output()
+    with pytest.raises(TimeoutError):
+        turn.result(0.05)
+    cli.complain("out of memory")
+    cli.die()
+    with pytest.raises(ClaudeDied, match="out of memory"):
+        turn.result(SOON_S)
 
 
 def test_an_end_before_readiness_is_told_at_once(
@@ -418,7 +437,7 @@ def test_silence_in_a_turn_is_a_stall_and_fragments_are_signs_of_life(
         cli.hear()  # so the client has read all that was said
         clock.set(0.34)
         assert clock.was_looked_at(4)
-        assert not turn.done()
+        assert cli.says_nothing_for(0.05)
         clock.set(0.36)
         assert cli.hear()["request"] == {"subtype": "interrupt"}
         cli.say(RESULT)
@@ -478,6 +497,9 @@ def test_clear_returns_the_new_conversation_whatever_id_the_reset_names(
     cli.say({"type": "system", "subtype": "background_tasks_changed", "session_id": "s-1"})
     cli.say({"type": "system", "subtype": "init", "session_id": "s-2"}, CLEARED)
     assert cleared.result(SOON_S) == "s-2"
+    cli.say({"type": "system", "subtype": "task_updated", "session_id": "s-1"})
+    cli.say({"type": "control_request", "request_id": "q"})
+    cli.hear()  # so the client has read all that was said
     assert client.session_id == "s-2"
     assert client.total_cost_usd == 0
 

@@ -62,7 +62,7 @@ def test_what_is_known_of_an_end_becomes_a_reason(ending: Ending, reason: ExitRe
 def test_the_ladder_is_gentle_first_and_the_hard_rungs_are_quick() -> None:
     steps = stop_ladder(10)
     assert [step.rung for step in steps] == [Rung.ASK, Rung.CLOSE, Rung.TERM, Rung.KILL]
-    assert [step.patience_s for step in steps] == [10, 2, 1, 5]
+    assert [step.patience_s for step in steps] == [10, 2.5, 1, 5]
 
 
 def test_no_time_means_to_be_killed_and_no_limit_means_to_be_asked() -> None:

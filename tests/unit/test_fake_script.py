@@ -73,6 +73,11 @@ def test_a_rule_answers_prompts_without_a_script() -> None:
     assert choose(user("wait"), scenarios=scenarios) is None
 
 
+def test_reminders_are_no_part_of_a_tool_result() -> None:
+    text = "42\n\n<system-reminder>\nbe good\n</system-reminder>"
+    assert Conversation({"messages": [tool_result(text)]}).newest_tool_result() == "42"
+
+
 def test_reminders_are_no_text_of_the_user() -> None:
     scenarios = {"rules": [{"match": "deploy", "steps": [{"text": "a"}]}]}
     message = user("<system-reminder>deploy</system-reminder> wait")

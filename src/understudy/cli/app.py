@@ -20,7 +20,6 @@ import click
 from understudy.actors.errors import AgentError
 from understudy.actors.paths import state_dir
 from understudy.transport.errors import TransportError
-from understudy.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,8 +89,27 @@ class _Lazy(click.Group):
             raise click.UsageError(f"{error.format_message()}{hint}", ctx) from None
 
 
+def _show_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"understudy {_version()}")
+        ctx.exit()
+
+
+def _version() -> str:
+    from understudy.version import VERSION  # noqa: PLC0415 - it reads the package's metadata
+
+    return VERSION
+
+
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(VERSION, "--version", prog_name="understudy")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version.",
+)
 def app() -> None:
     """Run a fleet of headless Claude Code agents, each supervised, in a container of its own.
 
@@ -159,7 +177,7 @@ def _defect() -> str:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
-            file.write(f"--- {datetime.datetime.now(datetime.UTC).isoformat()} {VERSION}\n")
+            file.write(f"--- {datetime.datetime.now(datetime.UTC).isoformat()} {_version()}\n")
             file.write(traceback.format_exc())
     except OSError as error:
         return f"a defect of understudy: {kind.__name__ if kind else ''}: {value} ({error})"

@@ -66,6 +66,8 @@ def serve(
         level=orchestrator.config.settings.orchestrator.log_level,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    # It logs, with a traceback, each error that it hands to a caller; the caller tells it already.
+    logging.getLogger("pykka").setLevel(logging.WARNING)
     count = orchestrator.config.settings.orchestrator.num_agents
     service.serve(
         orchestrator,

@@ -50,7 +50,11 @@ def open_store(config_path: str | None, settings: tuple[str, ...]) -> Iterator[T
 
 
 @click.command()
-@click.option("--state", type=click.Choice([state.value for state in TaskState]), help="Only tasks in this state.")
+@click.option(
+    "--state",
+    type=click.Choice([state.value for state in TaskState]),
+    help="Only tasks in this state.",
+)
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True)
 @config_options
 @json_option
@@ -74,7 +78,9 @@ def tasks(
         agent = row.agent_id or "-"
         task = row.task
         title = task.description.splitlines()[0][:60] if task.description else ""
-        click.echo(f"{task.task_id}  {row.state:<9} {task.task_type:<15} {agent:<10} {when}  {title}")
+        click.echo(
+            f"{task.task_id}  {row.state:<9} {task.task_type:<15} {agent:<10} {when}  {title}"
+        )
     return 0
 
 

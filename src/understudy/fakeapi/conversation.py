@@ -46,11 +46,11 @@ class Conversation:
         return "", -1
 
     def newest_tool_result(self) -> str:
-        """The text of the newest tool result, or ""."""
+        """The text of the newest tool result without reminders around it, or ""."""
         for message in reversed(self.messages):
             for block in reversed(blocks_of(message)):
                 if block.get("type") == "tool_result":
-                    return flat_text(block.get("content"))
+                    return _REMINDER.sub("", flat_text(block.get("content"))).rstrip("\n")
         return ""
 
     def calls_after(self, index: int) -> list[ToolCall]:
