@@ -25,7 +25,7 @@ from understudy.transport import (
 
 from .errors import AgentError, PodmanError
 from .failure import POLICIES, FailureKind
-from .fleet_specs import ORCHESTRATOR
+from .fleet_places import ORCHESTRATOR
 from .seat import Seat, SeatPlan
 from .task_runner import AgentCrash, Job, TaskRunner
 from .tasks.task import Task, TaskResult

@@ -10,7 +10,6 @@ import shutil
 import threading
 import time
 import uuid
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,8 @@ from understudy.supervision import ChildEvent, ForkServer, Supervisor
 from understudy.transport import Agent2AgentProtocol, ChannelClosed, UnixSocketChannel
 
 from .errors import FleetStopped, MachineNotReady
+from .fleet_places import ORCHESTRATOR, FleetBase, FleetPlaces, Upstream
 from .fleet_specs import (
-    ORCHESTRATOR,
-    FleetPlaces,
     agent_ids,
     agent_spec,
     agents_supervisor,
@@ -45,7 +43,6 @@ if TYPE_CHECKING:
 
     from understudy.supervision import ChildSpec
 
-    from .gateway import Credentials
     from .settings import Settings
     from .tasks.task import Task
 
@@ -53,33 +50,15 @@ _log = logging.getLogger(__name__)
 
 # Containers run as this user; it owns what is mounted into them when the fleet runs as root.
 CONTAINER_USER = (1000, 1000)
-_PRELOAD = ("understudy.actors.agent",)
 _TICK_S = 0.5
 _ASK_S = 30.0
-
-
-@dataclass(frozen=True)
-class FleetBase:
-    """Where fleets live on this machine."""
-
-    state_dir: Path
-    cache_dir: Path
-    run_root: Path
-
-
-@dataclass(frozen=True)
-class Upstream:
-    """Whom the gateway talks to: a URL, or a child that serves a scripted model in its place."""
-
-    credentials: Credentials
-    url: str | None = None
-    scripted_target: str | None = None
 
 
 class Fleet:
     """Built by `start`, taken down by `stop`. Usable from any thread.
 
     Args:
+        forks: started already; this fleet closes it.
         run_label: `service` for the long-running one (its tasks outlive it), else any word.
     """
 
@@ -88,6 +67,7 @@ class Fleet:
         settings: Settings,
         base: FleetBase,
         upstream: Upstream,
+        forks: ForkServer,
         env: Mapping[str, str],
         *,
         run_label: str = "embedded",
@@ -95,6 +75,7 @@ class Fleet:
         self.settings = settings
         self._base = base
         self._upstream = upstream
+        self._forks = forks
         self._env = scrub(env)
         self._run_label = run_label
         run_id = uuid.uuid4().hex[:10]
@@ -127,15 +108,13 @@ class Fleet:
             raise
 
     def _start(self) -> None:
-        forks = ForkServer(_PRELOAD, self._env)
-        forks.start()
-        self._undo.append(forks.close)
+        self._undo.append(self._forks.close)
         image, env = self._check_machine()
         self._make_places()
         guard = Guard(self.places.run_id, env)
         guard.start()
         self._undo.append(guard.close)
-        self._start_root(image, env, forks)
+        self._start_root(image, env)
 
     def _check_machine(self) -> tuple[str, dict[str, str]]:
         agent = self.settings.agent
@@ -162,10 +141,9 @@ class Fleet:
         self.store = TaskStore(self._base.state_dir / "tasks.db")
         self._undo.append(self.store.close)
 
-    def _start_root(self, image: str, env: dict[str, str], forks: ForkServer) -> None:
+    def _start_root(self, image: str, env: dict[str, str]) -> None:
         settings, places = self.settings, self.places
         channel = UnixSocketChannel(str(places.bus), is_server=True, name=ORCHESTRATOR)
-        self._undo.append(channel.close)
         protocol = Agent2AgentProtocol(ORCHESTRATOR, channel)
         assert self.store is not None
         tasks = TaskQueue(
@@ -184,7 +162,8 @@ class Fleet:
         self._undo.append(lambda: root.stop(block=True, timeout=_ASK_S))
         self._root = root.proxy()
         self._spawn_threads(protocol, root.tell)
-        self._start_agents(image, env, forks, root.tell)
+        self._undo.append(channel.close)  # this wakes the thread that reads it
+        self._start_agents(image, env, root.tell)
 
     def _spawn_threads(self, protocol: Agent2AgentProtocol, tell: Callable[[object], None]) -> None:
         def pump() -> None:
@@ -211,7 +190,6 @@ class Fleet:
         self,
         image: str,
         env: dict[str, str],
-        forks: ForkServer,
         tell: Callable[[object], None],
     ) -> None:
         owner = CONTAINER_USER if os.geteuid() == 0 else None
@@ -225,14 +203,14 @@ class Fleet:
             tell(event)
             self._events.put(event)
 
-        self._start_services(forks, listener)
-        agents = Supervisor.start(agents_supervisor(self.settings, specs), forks, listener)
+        self._start_services(listener)
+        agents = Supervisor.start(agents_supervisor(self.settings, specs), self._forks, listener)
         self._agents = agents.proxy()
         self._undo.append(partial(_shut_down, agents))
         self._await_ready({*ids, "gateway"})
         self._in_background(lambda: self._sweep(env))
 
-    def _start_services(self, forks: ForkServer, listener: Callable[[ChildEvent], None]) -> None:
+    def _start_services(self, listener: Callable[[ChildEvent], None]) -> None:
         settings, places, upstream = self.settings, self.places, self._upstream
         children: list[ChildSpec] = []
         url = upstream.url
@@ -241,7 +219,7 @@ class Fleet:
             url = f"unix:{places.scripted_model}"
         assert url is not None, "an upstream has a URL or a scripted model"
         children.append(gateway_spec(settings, places, self.agent_ids(), upstream.credentials, url))
-        services = Supervisor.start(services_supervisor(settings, children), forks, listener)
+        services = Supervisor.start(services_supervisor(settings, children), self._forks, listener)
         self._undo.append(partial(_shut_down, services))
 
     def _await_ready(self, waiting: set[str]) -> None:

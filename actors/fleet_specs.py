@@ -2,55 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from understudy.supervision import Backoff, ChildSpec, Restart, Strategy, SupervisorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+    from .fleet_places import FleetPlaces
     from .gateway import Credentials
     from .settings import Settings
 
 # Containers end by themselves after a day, whatever became of their owner.
 _CONTAINER_LIFETIME_S = 24 * 3600
-SOCKET_NAME = "api.sock"
-# The root's name on the bus.
-ORCHESTRATOR = "orchestrator"
-
-
-@dataclass(frozen=True)
-class FleetPlaces:
-    """Where one run keeps its things.
-
-    `run_dir` holds the sockets (short paths), `work_dir` homes and workspaces; both go with the run.
-    """
-
-    run_id: str
-    run_dir: Path
-    work_dir: Path
-    transcripts: Path
-    logs: Path
-
-    @property
-    def bus(self) -> Path:
-        """The bus socket."""
-        return self.run_dir / "bus.sock"
-
-    @property
-    def scripted_model(self) -> Path:
-        """The scripted model's socket, where one stands in for the API."""
-        return self.run_dir / "model.sock"
-
-    def socket_dir(self, agent_id: str) -> Path:
-        """The folder mounted into that agent's containers."""
-        return self.run_dir / agent_id
-
-    def api_socket(self, agent_id: str) -> Path:
-        """The gateway's socket for that agent."""
-        return self.socket_dir(agent_id) / SOCKET_NAME
 
 
 def agent_ids(count: int) -> list[str]:

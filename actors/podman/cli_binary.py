@@ -18,6 +18,9 @@ from ..errors import ImageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+# Folders of this name in the cache belong to a download or build that is under way, or was killed.
+SCRATCH_PREFIX = "scratch-"
+
 _ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
 _VERSION = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.]+)?")
 _DOWNLOAD_TIMEOUT_S = 900.0
@@ -50,7 +53,7 @@ def cli_binary(
         return path
     cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     has_npm = shutil.which("npm", path=env.get("PATH")) is not None
-    with tempfile.TemporaryDirectory(dir=cache_dir, prefix="download-") as folder:
+    with tempfile.TemporaryDirectory(dir=cache_dir, prefix=SCRATCH_PREFIX) as folder:
         if has_npm:
             new = _from_npm(version, architecture, Path(folder), env, progress, path)
         else:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ImageError, PodmanError
 from .argv import CONTAINER_GID, CONTAINER_UID, ContainerSpec, run_argv
-from .cli_binary import cli_binary
+from .cli_binary import SCRATCH_PREFIX, cli_binary
 from .command import podman_env, run_podman
 from .names import container_name, owner_labels
 from .rootfs import collect_host
@@ -148,6 +148,10 @@ def image_key(cli_version: str, base: str, machine: str) -> str:
         machine: the processor's architecture.
     """
     inputs = json.dumps([_REVISION, cli_version, base, machine, _CONTAINERFILE, _GITCONFIG])
+    return _digest(inputs)
+
+
+def _digest(inputs: str) -> str:
     return hashlib.sha256(inputs.encode()).hexdigest()[:16]
 
 
@@ -175,12 +179,13 @@ class _Build:
         return self._podman("image", "inspect", form, image).strip()
 
     def build(self, key: str) -> None:
+        self._clear_scratch()
         self._refuse_small_disk()
         program = cli_binary(self.cli_version, self.cache_dir, env=self.env, progress=self.progress)
         base = self.base or self._host_base()
         self.progress(f"building {self.tag}")
-        with tempfile.TemporaryDirectory(dir=self.cache_dir, prefix="build-") as folder:
-            new = self._build_in(Path(folder), base, program, key)
+        with self._folder() as folder:
+            new = self._build_in(folder, base, program, key)
         self.progress("trying it out")
         try:
             self._try_out(new)
@@ -200,17 +205,13 @@ class _Build:
             raise ImageError("build", f"the base image {self.base} is not there", mend) from None
 
     def _host_base(self) -> str:
-        key = image_key("", _system_version(), platform.machine())
-        tag = f"{_BASE_REPOSITORY}:{key}"
-        if image_exists(tag, self.env):
-            return tag
-        archive = self.cache_dir / f"base-{key}.tar"
-        if not archive.exists():
+        inputs = json.dumps([_REVISION, _system_version(), platform.machine()])
+        tag = f"{_BASE_REPOSITORY}:{_digest(inputs)}"
+        if not image_exists(tag, self.env):
             self.progress("collecting the programs of this machine")
-            new = archive.with_suffix(".new")
-            collect_host(new)
-            new.replace(archive)
-        self._step("import", "--quiet", str(archive), tag)
+            with self._folder() as folder:
+                collect_host(folder / "base.tar")
+                self._step("import", "--quiet", str(folder / "base.tar"), tag)
         return tag
 
     def _build_in(self, folder: Path, base: str, program: Path, key: str) -> str:
@@ -234,8 +235,8 @@ class _Build:
     def _try_out(self, image: str) -> None:
         """One run under the flags that agents run under, but for a shorter life."""
         name = container_name(uuid.uuid4().hex[:10], "image", 0, 1)
-        with tempfile.TemporaryDirectory(dir=self.cache_dir, prefix="smoke-") as folder:
-            home, work = Path(folder, "home"), Path(folder, "work")
+        with self._folder() as folder:
+            home, work = folder / "home", folder / "work"
             for place in (home, work):
                 place.mkdir(mode=0o700)
                 if os.geteuid() == 0:
@@ -275,8 +276,17 @@ class _Build:
         except PodmanError as error:
             _log.info("image %s stays: %s", image, error)
 
+    @contextlib.contextmanager
+    def _folder(self) -> Generator[Path]:
+        with tempfile.TemporaryDirectory(dir=self.cache_dir, prefix=SCRATCH_PREFIX) as folder:
+            yield Path(folder)
+
+    def _clear_scratch(self) -> None:
+        # What a build that was killed has left; the lock says that no other one is at work.
+        for folder in self.cache_dir.glob(f"{SCRATCH_PREFIX}*"):
+            shutil.rmtree(folder)
+
     def _refuse_small_disk(self) -> None:
-        self.cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         free = shutil.disk_usage(self.cache_dir).free
         if free < _NEEDED_BYTES:
             needed = _NEEDED_BYTES >> 20

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from understudy.actors.errors import FleetStopped, MachineNotReady
-from understudy.actors.fleet import Fleet, FleetBase, Upstream
-from understudy.actors.gateway import Credentials, find_credentials, find_upstream
+from understudy.actors.fleet_places import FleetBase, Upstream
+from understudy.actors.gateway import Credentials, find_credentials, find_upstream, scrub
 from understudy.actors.paths import cache_dir, run_root, state_dir
-from understudy.actors.tasks.store import TaskStore
 from understudy.actors.tasks.task import subtasks_of
 from understudy.config import Configuration, load
+from understudy.supervision.forkserver import ForkServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from understudy.actors.fleet import Fleet
     from understudy.actors.handle import TaskHandle
     from understudy.actors.settings import Settings
     from understudy.actors.tasks.task import Task, TaskResult
@@ -67,10 +68,18 @@ class Orchestrator:
             return
         settings = self.config.settings
         upstream = _upstream(settings, self._env)
-        fleet = Fleet(
-            settings, base_of(settings, self._env), upstream, self._env, run_label=self._run_label
-        )
-        fleet.start()
+        # First of all, because its imports take longest: they run while this process has its own.
+        forks = ForkServer(("understudy.actors.agent",), scrub(self._env))
+        forks.start()
+        try:
+            from understudy.actors.fleet import Fleet  # noqa: PLC0415 - see above
+
+            base = base_of(settings, self._env)
+            fleet = Fleet(settings, base, upstream, forks, self._env, run_label=self._run_label)
+            fleet.start()
+        except BaseException:
+            forks.close()
+            raise
         self._fleet = fleet
         if self._run_label == "service":
             fleet.recover()
@@ -134,6 +143,8 @@ class Orchestrator:
         """The result of any task that ever finished here, or None."""
         if self._fleet is not None and self._fleet.store is not None:
             return self._fleet.store.result(task_id)
+        from understudy.actors.tasks.store import TaskStore  # noqa: PLC0415 - for this case alone
+
         path = base_of(self.config.settings, self._env).state_dir / "tasks.db"
         if not path.exists():
             return None

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import queue
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from understudy.actors.events import TaskEvent
 from understudy.actors.tasks.task import TaskResult
-from understudy.control import ServiceClient
-from understudy.orchestrator import Orchestrator
-from understudy.transport.errors import TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Any
+    from collections.abc import Iterator
 
     from understudy.actors.handle import TaskHandle
     from understudy.actors.tasks.task import Task
+    from understudy.control import ServiceClient
+    from understudy.orchestrator import Orchestrator
 
 Update = TaskEvent | TaskResult | None
 
@@ -94,6 +93,11 @@ class ServiceSession:
 
 def connect(socket_path: str) -> ServiceClient | None:
     """A connection to the service, or None when none is up."""
+    if not Path(socket_path).exists():
+        return None
+    from understudy.control import ServiceClient  # noqa: PLC0415 - seldom needed, and long to load
+    from understudy.transport.errors import TransportError  # noqa: PLC0415 - likewise
+
     try:
         return ServiceClient(socket_path)
     except TransportError:
@@ -120,12 +124,3 @@ def _forward(handle: TaskHandle, updates: queue.SimpleQueue[TaskEvent | TaskResu
         updates.put(event if event is not None else handle.wait(0))
 
     handle.subscribe(tell)
-
-
-def fleet_for(
-    config_path: str | None,
-    overrides: Mapping[str, Any],
-    env: Mapping[str, str],
-) -> Orchestrator:
-    """An embedded orchestrator for one command."""
-    return Orchestrator(config_path, env=env, overrides=overrides, run_label="embedded")

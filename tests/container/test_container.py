@@ -282,9 +282,13 @@ def test_a_fork_bomb_stays_within_its_limit(start: Callable[..., Container]) -> 
 
 def test_a_program_killed_for_its_memory_is_told_from_one_killed_otherwise(
     start: Callable[..., Container],
+    podman_environment: dict[str, str],
+    eventually: Callable[..., bool],
 ) -> None:
     greedy = start("python3", "-c", "x = 'x' * (1 << 30)", memory="64m")
     assert greedy.wait(20.0)
+    # The kernel's counter has gone with the container: it was read in the last moment.
+    assert eventually(lambda: not container_exists(greedy.spec.name, podman_environment))
     assert greedy.oom()
     assert greedy.exit_code() == 128 + signal.SIGKILL
     killed = start(*SLEEP)

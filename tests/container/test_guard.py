@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,11 +54,13 @@ threading.Event().wait()
 @pytest.fixture
 def owner(
     tmp_path: Path, agent_image: str, podman_environment: dict[str, str], run_id: str
-) -> Generator[Callable[[int], subprocess.Popen[str]]]:
+) -> Generator[Callable[..., subprocess.Popen[str]]]:
     """Start an owner with so many containers."""
     owners: list[subprocess.Popen[str]] = []
 
-    def start_owner(containers: int) -> subprocess.Popen[str]:
+    def start_owner(
+        containers: int, env: dict[str, str] = podman_environment
+    ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-c", OWNER],
             stdin=subprocess.PIPE,
@@ -71,7 +74,7 @@ def owner(
             "root": str(tmp_path / "owner"),
             "image": agent_image,
             "containers": containers,
-            "env": podman_environment,
+            "env": env,
         }
         assert process.stdin is not None
         json.dump(plan, process.stdin)
@@ -98,7 +101,7 @@ def containers_of(run_id: str, env: dict[str, str]) -> list[str]:
 
 
 def test_after_sigkill_of_the_owner_its_containers_go_even_in_mid_tool_call(
-    owner: Callable[[int], subprocess.Popen[str]],
+    owner: Callable[..., subprocess.Popen[str]],
     run_id: str,
     podman_environment: dict[str, str],
     eventually: Callable[..., bool],
@@ -113,28 +116,34 @@ def test_after_sigkill_of_the_owner_its_containers_go_even_in_mid_tool_call(
     assert eventually(lambda: not psutil.pid_exists(guard_pid))
 
 
-def test_containers_that_were_being_made_when_the_owners_group_was_killed_go_too(
-    owner: Callable[[int], subprocess.Popen[str]],
+def test_containers_that_are_being_made_when_the_owners_group_is_killed_go_too(
+    owner: Callable[..., subprocess.Popen[str]],
     run_id: str,
     podman_environment: dict[str, str],
+    tmp_path: Path,
     eventually: Callable[..., bool],
 ) -> None:
-    process = owner(4)
+    # Clients that take a second before they begin: the guard's first looks find nothing.
+    script, made = tmp_path / "podman", tmp_path / "made"
+    real = shutil.which("podman")
+    script.write_text(
+        f'#!/bin/sh\n[ "$1" = run ] || exec {real} "$@"\n'
+        f'touch {tmp_path}/asked-$$; sleep 1; {real} "$@" && echo made >> {made}\n'
+    )
+    script.chmod(0o755)
+    path = f"{tmp_path}:{podman_environment['PATH']}"
+    process = owner(2, {**podman_environment, "PATH": path})
     guard_pid = int(line_of(process))
-
-    def clients() -> list[psutil.Process]:
-        ours = psutil.Process(process.pid).children(recursive=True)
-        return [child for child in ours if child.name() == "podman"]
-
-    assert eventually(lambda: len(clients()) >= 3)
+    assert eventually(lambda: len(list(tmp_path.glob("asked-*"))) == 2)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert eventually(lambda: not psutil.pid_exists(guard_pid), within_s=30.0)
-    assert not containers_of(run_id, podman_environment)
-    everything = run_podman(
-        *("ps", "--all", "--external", "--format={{.Names}}"), timeout_s=30, env=podman_environment
-    ).stdout
-    assert run_id not in everything
+    assert made.read_text() == "made\nmade\n"
+    left = containers_of(run_id, podman_environment)
+    run_podman(
+        "rm", "-f", "-i", "-t", "0", *left, timeout_s=30, env=podman_environment, check=False
+    )
+    assert left == []
 
 
 def test_closing_the_guard_is_quick_and_takes_what_is_left(

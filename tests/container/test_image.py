@@ -23,13 +23,10 @@ TAG = f"localhost/understudy-test-{os.getpid()}:{VERSION}"
 
 
 @pytest.fixture
-def small_cache(tmp_path: Path, image_cache: Path, agent_image: str) -> Path:
-    """A cache with this machine's base, and a script in the place of the CLI."""
-    assert agent_image
+def small_cache(tmp_path: Path) -> Path:
+    """A cache with a script in the place of the CLI."""
     cache = tmp_path / "cache"
-    cache.mkdir()
-    for base in image_cache.glob("base-*.tar"):
-        (cache / base.name).symlink_to(base)
+    (cache / "scratch-of-a-killed-build").mkdir(parents=True)
     put_program(cache, f'echo "{VERSION} (script)"')
     return cache
 
@@ -83,7 +80,7 @@ def test_an_image_is_rebuilt_when_asked_and_the_one_before_is_dropped(
     assert ensure_image(VERSION, small_cache, TAG, force=True).built
     assert image_id(podman_environment) != before
     assert not image_exists(before, podman_environment)
-    assert sorted(p.name for p in small_cache.iterdir() if p.is_dir()) == []
+    assert not [path for path in small_cache.iterdir() if path.is_dir()]
 
 
 def image_id(env: dict[str, str]) -> str:

@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -103,13 +104,17 @@ def test_a_permanent_failure_says_what_failed_and_tidies_up_on_the_way(
     assert tidied.exists()
 
 
+def _wait(event: threading.Event) -> None:
+    event.wait(LIMIT_S)
+
+
 def test_last_words_arrive_whole_although_the_end_is_seen_first(
     run: Callable[..., Any], forks: ForkServer
 ) -> None:
     message = "x" * 150_000
     child = run("fail_with", args={"message": message})
     is_over = threading.Event()
-    forks.reactor.call_soon(lambda: is_over.wait(LIMIT_S))
+    forks.reactor.call_soon(partial(_wait, is_over))
     pidfd = os.pidfd_open(child.pid)
     select.select([pidfd], [], [], LIMIT_S)
     os.close(pidfd)

@@ -298,7 +298,7 @@ def test_events_are_logged_in_words(
 @contextlib.contextmanager
 def root_program(*targets: str) -> Generator[tuple[subprocess.Popen[str], dict[int, int]]]:
     """A supervising program; a pidfd for each of its processes."""
-    env = {**os.environ, "PYTHONPATH": str(HERE)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
     command = [sys.executable, str(HERE / "supervised_root.py"), *targets]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as root:
         assert root.stdout is not None

@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from understudy.actors.errors import AgentError
 from understudy.actors.paths import state_dir
-from understudy.transport.errors import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
 
 DONE, TASK_FAILED, BAD_USAGE, NOT_READY, INTERRUPTED = 0, 1, 2, 3, 130
 
+# Errors with a message for people; everything else is a defect.
+_TOLD = {"AgentError", "TransportError", "SupervisionError"}
 _BAD_USAGE = {"ConfigurationError", "InvalidTask", "SocketPathTooLong"}
 _NOT_READY = {
     "MachineNotReady",
@@ -129,13 +129,13 @@ def run_app(argv: Sequence[str]) -> int:
         return _report(_usage(error), BAD_USAGE, wants_json=wants_json)
     except (click.Abort, KeyboardInterrupt):
         return _report("interrupted; everything was cleaned up", INTERRUPTED, wants_json=wants_json)
-    except (AgentError, TransportError) as error:
-        return _report(str(error), _code_of(error), wants_json=wants_json)
     except BrokenPipeError:
         # Whoever read our output has what it wanted; nothing more can be said on stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except Exception:  # noqa: BLE001 - the last net: a defect is kept in a file, not thrown at the user
+    except Exception as error:  # noqa: BLE001 - the last net: no traceback reaches the user
+        if names_of(error) & _TOLD:
+            return _report(str(error), _code_of(error), wants_json=wants_json)
         return _report(_defect(), TASK_FAILED, wants_json=wants_json)
     return code if isinstance(code, int) else DONE
 
@@ -151,12 +151,17 @@ def _usage(error: click.ClickException) -> str:
     return error.format_message() + hint
 
 
+def names_of(error: Exception) -> set[str]:
+    """The names of an error's classes, to tell it by without loading them."""
+    return {kind.__name__ for kind in type(error).__mro__}
+
+
 def _code_of(error: Exception) -> int:
-    """The exit code for an error; by name, so that nothing is loaded to compare with."""
+    """The exit code for an error."""
     named = getattr(error, "exit_code_of_command", None)
     if named is not None:
         return int(named)
-    names = {kind.__name__ for kind in type(error).__mro__}
+    names = names_of(error)
     if names & _BAD_USAGE:
         return BAD_USAGE
     return NOT_READY if names & _NOT_READY else TASK_FAILED

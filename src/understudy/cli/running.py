@@ -102,12 +102,12 @@ def run_in(
     as_json: bool,
 ) -> int:
     """Run the tasks in the service or in the orchestrator given, show them; the exit code."""
-    from rich.console import Console  # noqa: PLC0415 - rich is loaded when something is shown
+    from understudy.sessions import open_session  # noqa: PLC0415 - the fleet's modules, when needed
 
-    from understudy.sessions import open_session  # noqa: PLC0415 - the fleet's modules, likewise
-
-    console = Console(stderr=True, quiet=as_json)
     with open_session(orchestrator, embedded=embedded) as session:
+        from rich.console import Console  # noqa: PLC0415 - the fleet starts meanwhile
+
+        console = Console(stderr=True, quiet=as_json)
         console.print(f"running on {session.place}", style="dim")
         results = see_through(session, tasks, titles, console)
     return show(results, titles, as_json=as_json)

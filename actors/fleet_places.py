@@ -1,0 +1,65 @@
+"""Where a fleet keeps its things, and whom it talks to: plain data that loads nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .gateway import Credentials
+
+SOCKET_NAME = "api.sock"
+# The root's name on the bus.
+ORCHESTRATOR = "orchestrator"
+
+
+@dataclass(frozen=True)
+class FleetBase:
+    """Where fleets live on this machine."""
+
+    state_dir: Path
+    cache_dir: Path
+    run_root: Path
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Whom the gateway talks to: a URL, or a child that serves a scripted model in its place."""
+
+    credentials: Credentials
+    url: str | None = None
+    scripted_target: str | None = None
+
+
+@dataclass(frozen=True)
+class FleetPlaces:
+    """Where one run keeps its things.
+
+    `run_dir` holds the sockets (short paths), `work_dir` homes and workspaces; both go with the run.
+    """
+
+    run_id: str
+    run_dir: Path
+    work_dir: Path
+    transcripts: Path
+    logs: Path
+
+    @property
+    def bus(self) -> Path:
+        """The bus socket."""
+        return self.run_dir / "bus.sock"
+
+    @property
+    def scripted_model(self) -> Path:
+        """The scripted model's socket, where one stands in for the API."""
+        return self.run_dir / "model.sock"
+
+    def socket_dir(self, agent_id: str) -> Path:
+        """The folder mounted into that agent's containers."""
+        return self.run_dir / agent_id
+
+    def api_socket(self, agent_id: str) -> Path:
+        """The gateway's socket for that agent."""
+        return self.socket_dir(agent_id) / SOCKET_NAME
