@@ -23,11 +23,12 @@ from understudy.transport import (
     UnixSocketChannel,
 )
 
-from .errors import AgentError, PodmanError
-from .failure import POLICIES, FailureKind
+from .crash import AgentCrash, explain
+from .errors import AgentError
+from .failure import POLICIES
 from .fleet_places import ORCHESTRATOR
 from .seat import Seat, SeatPlan
-from .task_runner import AgentCrash, Job, TaskRunner
+from .task_runner import Job, TaskRunner
 from .tasks.task import Task, TaskResult
 
 if TYPE_CHECKING:
@@ -163,10 +164,9 @@ class ClaudeAgent(pykka.ThreadingActor):
             task_id = self.current_task.task_id if self.current_task else None
             try:
                 work()
-            except AgentCrash as crash:
-                self.actor_ref.tell(_Crashed(crash, task_id))
             except (AgentError, OSError) as error:
-                self.actor_ref.tell(_Crashed(_as_crash(error), task_id))
+                _log.warning("%s cannot go on", self.agent_id, exc_info=True)
+                self.actor_ref.tell(_Crashed(explain(error, self._seat), task_id))
 
     def _end(self, crash: AgentCrash, task_id: str | None) -> None:
         payload = {"kind": crash.kind.value, "message": crash.detail, "task_id": task_id}
@@ -190,13 +190,6 @@ class ClaudeAgent(pykka.ThreadingActor):
 
     def _on_cli_event(self, event: dict[str, Any]) -> None:
         self._runner.on_event(event)
-
-
-def _as_crash(error: Exception) -> AgentCrash:
-    kind = FailureKind.CRASH
-    if isinstance(error, PodmanError) and error.kind == "image_missing":
-        kind = FailureKind.IMAGE
-    return AgentCrash(kind, str(error))
 
 
 def main(context: ChildContext) -> None:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from pykka import ActorRef
+
     from understudy.supervision import ChildSpec
 
     from .settings import Settings
@@ -52,6 +54,8 @@ _log = logging.getLogger(__name__)
 CONTAINER_USER = (1000, 1000)
 _TICK_S = 0.5
 _ASK_S = 30.0
+# What a child that does not listen takes beyond its time, to its end by SIGKILL.
+_DEAF_CHILD_S = 8.0
 
 
 class Fleet:
@@ -206,7 +210,7 @@ class Fleet:
         self._start_services(listener)
         agents = Supervisor.start(agents_supervisor(self.settings, specs), self._forks, listener)
         self._agents = agents.proxy()
-        self._undo.append(partial(_shut_down, agents))
+        self._stop_later(agents, len(specs))
         self._await_ready({*ids, "gateway"})
         self._in_background(lambda: self._sweep(env))
 
@@ -220,7 +224,13 @@ class Fleet:
         assert url is not None, "an upstream has a URL or a scripted model"
         children.append(gateway_spec(settings, places, self.agent_ids(), upstream.credentials, url))
         services = Supervisor.start(services_supervisor(settings, children), self._forks, listener)
-        self._undo.append(partial(_shut_down, services))
+        self._stop_later(services, len(children))
+
+    def _stop_later(self, supervisor: ActorRef[Supervisor], children: int) -> None:
+        """Have the supervisor end its children, one after the other, when the fleet stops."""
+        each_s = self.settings.supervision.shutdown_timeout + _DEAF_CHILD_S
+        limit_s = children * each_s + _ASK_S
+        self._undo.append(partial(supervisor.stop, block=True, timeout=limit_s))
 
     def _await_ready(self, waiting: set[str]) -> None:
         """Return when each of these children is ready.
@@ -354,8 +364,3 @@ def lock_is_held(path: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
-
-
-def _shut_down(supervisor: Any) -> None:  # noqa: ANN401 - pykka's refs are generic in the actor
-    supervisor.proxy().shutdown().get(timeout=_ASK_S)
-    supervisor.stop(block=True, timeout=_ASK_S)

@@ -8,10 +8,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .claude import ClaudeError, TurnCancelled, TurnStalled, TurnTimeout
+from .claude import TurnCancelled, TurnTimeout
 from .claude.events import Usage, cost_delta, summarize
-from .errors import AgentError
-from .failure import POLICIES, FailureKind, classify_exit, classify_result
+from .failure import POLICIES, FailureKind, classify_result
 from .tasks.task import Task, TaskResult
 from .tasks.types import TASK_TYPES, TaskType
 from .workspace import WorkspaceError
@@ -24,18 +23,6 @@ if TYPE_CHECKING:
 
 # The turn ended early by a limit: what was written until then is a part of the work.
 _CUT_SHORT = (FailureKind.MAX_TURNS, FailureKind.BUDGET)
-
-
-class AgentCrash(AgentError):
-    """The agent cannot go on: its container or CLI ended or hangs. The supervisor starts it again."""
-
-    def __init__(self, kind: FailureKind, detail: str) -> None:
-        super().__init__(kind, detail)
-        self.kind = kind
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.detail}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +89,7 @@ class TaskRunner:
         """The job's result; failures that are the task's own are results too.
 
         Raises:
-            AgentCrash: the container or the CLI is lost, the task may run again elsewhere.
+            ClaudeError, PodmanError: the container or the CLI is lost; the task may run again.
         """
         started = self._clock()
         with self._lock:
@@ -116,10 +103,6 @@ class TaskRunner:
         except TurnTimeout:
             limit = f"not done within its timeout of {job.task.timeout:g} s"
             result = self._failed(job, FailureKind.TIMEOUT, limit, status="timeout")
-        except TurnStalled as error:
-            raise AgentCrash(FailureKind.HUNG, str(error)) from error
-        except ClaudeError as error:
-            raise self._crash(error) from error
         finally:
             with self._lock:
                 self._job = None
@@ -168,14 +151,6 @@ class TaskRunner:
             cost_usd=cost_usd,
             context_id=event.get("session_id"),
         )
-
-    def _crash(self, error: ClaudeError) -> AgentCrash:
-        """What a lost CLI means: asked of its container, and of its own last words."""
-        container, client = self._seat.container, self._seat.client
-        words = client.stderr_tail() if client is not None else ""
-        oom = container is not None and container.oom()
-        code = container.exit_code() if container is not None else None
-        return AgentCrash(classify_exit(code, oom=oom, stderr_tail=words), str(error))
 
     def _failed(
         self, job: Job, kind: FailureKind, error: str, *, status: str = "failed"

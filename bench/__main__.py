@@ -11,13 +11,9 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fleet import measure
-from fleet.byhand import ByHand, example_repo
-from harness import Bench, Outcome, machine, run, save, table
-
-_HERE = Path(__file__).parent
+from bench.fleet import measure
+from bench.fleet.byhand import ByHand, example_repo
+from bench.harness import Bench, Outcome, machine, run, save, table
 
 
 def scripted_model(folder: Path) -> tuple[subprocess.Popen[str], str]:
@@ -37,7 +33,7 @@ def scripted_model(folder: Path) -> tuple[subprocess.Popen[str], str]:
 def fleet_benches(rounds: int, names: list[str]) -> list[Outcome]:
     """The fleet beside doing it by hand."""
     outcomes: list[Outcome] = []
-    with tempfile.TemporaryDirectory(prefix="us-bench-", dir="/tmp") as name:  # noqa: S108 - short paths
+    with tempfile.TemporaryDirectory(prefix="us-bench-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
         os.environ["XDG_STATE_HOME"] = str(folder / "state")
@@ -86,7 +82,9 @@ def main() -> None:
     parser.add_argument("--rest", action="store_true", help="measure memory and CPU at rest too")
     args = parser.parse_args()
     if args.list:
-        print("first task of a cold fleet\ntask on a warm agent\n30 tasks, 3 at once\n--rest: memory")
+        print(
+            "first task of a cold fleet\ntask on a warm agent\n30 tasks, 3 at once\n--rest: memory"
+        )
         return
     outcomes = fleet_benches(args.rounds, args.names)
     extra: dict[str, object] = {}

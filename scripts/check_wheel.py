@@ -42,7 +42,7 @@ def main() -> None:
         run(python, "-m", "pip", "install", "--quiet", wheel, cwd=folder)
         run(python, "-c", CHECK, cwd=folder)
         version = run(folder / "venv" / "bin" / "understudy", "--version", cwd=folder).strip()
-        print(f"wheel {wheel.name}: {version}")  # noqa: T201 - a program's report
+        print(f"wheel {wheel.name}: {version}")
 
 
 if __name__ == "__main__":

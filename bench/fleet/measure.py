@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
-from fleet.byhand import FILE, ByHand
 
+from bench.fleet.byhand import FILE, ByHand
 from understudy import Orchestrator, Task
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ _FOREIGN = ("conmon", "catatonit", "claude", "podman")
 
 def review(repo: Path, name: str = FILE) -> Task:
     """One review of one file."""
-    return Task(
-        task_type="code_review", description="Look for bugs", files=[name], repo=str(repo)
-    )
+    return Task(task_type="code_review", description="Look for bugs", files=[name], repo=str(repo))
 
 
 def by_hand(hand: ByHand) -> float:

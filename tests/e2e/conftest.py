@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from fakes.program import Program
 
-from understudy.actors.podman import DEFAULT_CLI_VERSION, ensure_image
 from understudy.actors.paths import cache_dir
+from understudy.actors.podman import DEFAULT_CLI_VERSION, ensure_image
+
 
 @pytest.fixture(scope="session")
 def image() -> str:

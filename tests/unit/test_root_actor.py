@@ -43,7 +43,7 @@ class Bus:
     ) -> str:
         del callback
         if receiver_id in self.gone:
-            raise PeerUnknown(receiver_id)
+            raise PeerUnknown(receiver_id, ())
         self.given.append((receiver_id, task))
         return "id"
 

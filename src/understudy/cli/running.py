@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -102,8 +103,13 @@ def run_in(
     as_json: bool,
 ) -> int:
     """Run the tasks in the service or in the orchestrator given, show them; the exit code."""
-    from understudy.sessions import open_session  # noqa: PLC0415 - the fleet's modules, when needed
+    from understudy.logs import configure_logging  # noqa: PLC0415 - the fleet's modules, when needed
+    from understudy.orchestrator import base_of  # noqa: PLC0415 - likewise
+    from understudy.sessions import open_session  # noqa: PLC0415 - likewise
 
+    config = orchestrator.config.settings
+    folder = base_of(config, os.environ).state_dir / "logs"
+    configure_logging(folder, config.orchestrator.log_level, on_stderr=logging.ERROR)
     with open_session(orchestrator, embedded=embedded) as session:
         from rich.console import Console  # noqa: PLC0415 - the fleet starts meanwhile
 
@@ -153,7 +159,8 @@ def run(
     for task in tasks:
         task.check(priority_levels=config.settings.task_queue.priority_levels)
     flags["agent__warm_for"] = task_type
-    wanted = agents or min(len(tasks), config.settings.orchestrator.num_agents)
+    most = config.settings.orchestrator.num_agents
+    wanted = agents if agents is not None else min(len(tasks), most)
     flags["orchestrator__num_agents"] = wanted
     from understudy.orchestrator import Orchestrator  # noqa: PLC0415 - after usage errors
 

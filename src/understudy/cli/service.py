@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from understudy.actors.errors import AgentError
-from understudy.cli.common import chosen_file, config_options, json_option, overrides_of, print_json
-from understudy.cli.common import read_config
+from understudy.cli.common import (
+    chosen_file,
+    config_options,
+    json_option,
+    overrides_of,
+    print_json,
+    read_config,
+)
 
 if TYPE_CHECKING:
     from understudy.config import Configuration
@@ -56,18 +62,16 @@ def serve(
 ) -> int:
     """Run the service in the foreground until SIGTERM, Ctrl-C or `understudy stop`."""
     from understudy import service  # noqa: PLC0415 - the fleet's modules, when needed
-    from understudy.orchestrator import Orchestrator  # noqa: PLC0415 - likewise
+    from understudy.logs import configure_logging  # noqa: PLC0415 - likewise
+    from understudy.orchestrator import Orchestrator, base_of  # noqa: PLC0415 - likewise
 
     flags = {"orchestrator__num_agents": agents, "gateway__scripted_model": fake or None}
     orchestrator = Orchestrator(
         chosen_file(config_path), overrides=overrides_of(settings, flags), run_label="service"
     )
-    logging.basicConfig(
-        level=orchestrator.config.settings.orchestrator.log_level,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    # It logs, with a traceback, each error that it hands to a caller; the caller tells it already.
-    logging.getLogger("pykka").setLevel(logging.WARNING)
+    level = orchestrator.config.settings.orchestrator.log_level
+    folder = base_of(orchestrator.config.settings, os.environ).state_dir / "logs"
+    configure_logging(folder, level, on_stderr=logging.getLevelNamesMapping()[level])
     count = orchestrator.config.settings.orchestrator.num_agents
     service.serve(
         orchestrator,

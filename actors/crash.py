@@ -1,0 +1,47 @@
+"""An agent that cannot go on: what it tells its supervisor, and how a lost CLI is explained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .claude import ClaudeError, TurnStalled
+from .errors import AgentError, PodmanError
+from .failure import FailureKind, classify_exit
+
+if TYPE_CHECKING:
+    from .seat import Seat
+
+
+class AgentCrash(AgentError):
+    """The agent cannot go on: its container or CLI ended or hangs. The supervisor starts it again."""
+
+    def __init__(self, kind: FailureKind, detail: str) -> None:
+        super().__init__(kind, detail)
+        self.kind = kind
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"
+
+
+def explain(error: Exception, seat: Seat) -> AgentCrash:
+    """What an error in the agent's work means; asked of the container and of the CLI's last words."""
+    match error:
+        case AgentCrash():
+            return error
+        case TurnStalled():
+            return AgentCrash(FailureKind.HUNG, str(error))
+        case ClaudeError():
+            return AgentCrash(_lost_cli(seat), str(error))
+        case PodmanError(kind="image_missing"):
+            return AgentCrash(FailureKind.IMAGE, str(error))
+        case _:
+            return AgentCrash(FailureKind.CRASH, f"{type(error).__name__}: {error}")
+
+
+def _lost_cli(seat: Seat) -> FailureKind:
+    container, client = seat.container, seat.client
+    if container is None:
+        return FailureKind.CRASH
+    words = client.stderr_tail() if client is not None else ""
+    return classify_exit(container.exit_code(), oom=container.oom(), stderr_tail=words)

@@ -1,0 +1,1 @@
+"""Benchmarks: questions, contenders, and what was measured."""

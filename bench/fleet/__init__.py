@@ -1,0 +1,1 @@
+"""The fleet beside doing it by hand."""

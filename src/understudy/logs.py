@@ -1,0 +1,41 @@
+"""Where log records go: all of them to a file, what a person must see to standard error."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class _Brief(logging.Formatter):
+    """One line for each record; the traceback is in the file."""
+
+    def formatException(self, ei: object) -> str:  # noqa: N802 - the standard library's name
+        del ei
+        return ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.exc_text = None
+        text = super().format(record).rstrip()
+        record.exc_text = None
+        return text
+
+
+def configure_logging(folder: Path, level: str, *, on_stderr: int) -> None:
+    """Log to `folder/understudy.log` from `level` up, and to standard error from `on_stderr` up."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = logging.FileHandler(folder / "understudy.log", encoding="utf-8", delay=True)
+    file.setFormatter(logging.Formatter(_FORMAT))
+    file.setLevel(level)
+    stderr = logging.StreamHandler()
+    stderr.setFormatter(_Brief(_FORMAT))
+    stderr.setLevel(on_stderr)
+    root = logging.getLogger()
+    root.setLevel(level)
+    root.handlers = [file, stderr]
+    # It logs, with a traceback, each error that it hands to a caller; the caller tells it already.
+    logging.getLogger("pykka").setLevel(logging.WARNING)
