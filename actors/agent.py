@@ -1,7 +1,7 @@
 """ClaudeAgent: the actor that owns one container and one CLI, in a process of its own.
 
-The actor's loop only takes messages: requests, cancellations, pings. The work itself runs in one worker
-thread, so that a ping is answered, and a cancellation taken, in the middle of a turn.
+The actor's loop only takes messages: requests, cancellations, pings. The work itself runs in one
+worker thread, so that a ping is answered, and a cancellation taken, in the middle of a turn.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import queue
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,9 +21,9 @@ from understudy.transport import (
     AgentMessage,
     ChannelClosed,
     MessageType,
-    UnixSocketChannel,
 )
 
+from .bus import join_bus
 from .crash import AgentCrash, explain
 from .errors import AgentError
 from .failure import POLICIES
@@ -200,14 +201,14 @@ def main(context: ChildContext) -> None:
     args = context.args
     logging.basicConfig(level=args["log_level"], format=_LOG_FORMAT)
     ended: queue.SimpleQueue[AgentCrash | None] = queue.SimpleQueue()
-    channel = UnixSocketChannel(args["bus"], name=context.id, incarnation=context.incarnation)
+    channel = join_bus(context)
     protocol = Agent2AgentProtocol(context.id, channel, incarnation=context.incarnation)
     plan = _plan(context)
     options = {"stall_s": args["stall_s"], "transcripts": _path(args["transcripts"])}
     ref = ClaudeAgent.start(
         context.id,
         protocol,
-        lambda on_event: Seat(plan, on_event=on_event),
+        partial(_make_seat, plan),
         runner_options=options,
         warm_for=args["warm_for"],
         on_ended=ended.put,
@@ -226,6 +227,10 @@ def main(context: ChildContext) -> None:
         if POLICIES[crash.kind].permanent:
             context.fail_permanently(crash.kind.value, crash.detail)
         raise SystemExit(_EXIT_CRASHED)
+
+
+def _make_seat(plan: SeatPlan, on_event: Callable[[dict[str, Any]], None]) -> Seat:
+    return Seat(plan, on_event=on_event)
 
 
 def _pump(protocol: Agent2AgentProtocol, ended: queue.SimpleQueue[AgentCrash | None]) -> None:

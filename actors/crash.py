@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class AgentCrash(AgentError):
-    """The agent cannot go on: its container or CLI ended or hangs. The supervisor starts it again."""
+    """The agent cannot go on: its container or CLI ended or hangs. Its supervisor restarts it."""
 
     def __init__(self, kind: FailureKind, detail: str) -> None:
         super().__init__(kind, detail)
@@ -25,7 +25,7 @@ class AgentCrash(AgentError):
 
 
 def explain(error: Exception, seat: Seat) -> AgentCrash:
-    """What an error in the agent's work means; asked of the container and of the CLI's last words."""
+    """What an error in the agent's work means, by its container and by the CLI's last words."""
     match error:
         case AgentCrash():
             return error

@@ -1,4 +1,4 @@
-"""What a task's watchers are told: small, ordered, and the same from the API, the store and the service."""
+"""What a task's watchers are told: the same from the API, the store and the service."""
 
 from __future__ import annotations
 

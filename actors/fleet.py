@@ -1,8 +1,7 @@
-"""One running fleet: the processes, sockets and folders of a run, from their start to the last trace gone."""
+"""One running fleet: its processes, sockets and folders, from the start to the last trace gone."""
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import queue
@@ -28,9 +27,9 @@ from .fleet_specs import (
 )
 from .gateway import scrub
 from .handle import TaskHandle
+from .housekeeping import LOCK_NAME, prune, remove_dead_runs, take_lock
 from .podman import image_exists, image_tag, podman_env
 from .podman.guard import Guard
-from .podman.sweep import sweep
 from .root import RootActor, RootLimits
 from .roster import Roster
 from .task_book import TaskBook
@@ -39,7 +38,6 @@ from .tasks.store import TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from pykka import ActorRef
 
@@ -133,21 +131,24 @@ class Fleet:
         places = self.places
         for folder in (places.work_dir, places.transcripts, places.logs, places.run_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._undo.append(lambda: shutil.rmtree(places.run_dir, ignore_errors=True))
-        self._undo.append(lambda: shutil.rmtree(places.work_dir, ignore_errors=True))
+        for folder in (places.run_dir, places.work_dir):
+            self._undo.append(partial(shutil.rmtree, folder, ignore_errors=True))
         for agent_id in self.agent_ids():
             # The container's user must enter it; the folder above is closed to everybody else.
             places.socket_dir(agent_id).mkdir(mode=0o755)
             (places.work_dir / agent_id).mkdir()
-        lock = os.open(places.work_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._undo.append(lambda: os.close(lock))
+        self._undo.append(partial(os.close, take_lock(places.work_dir / LOCK_NAME)))
         self.store = TaskStore(self._base.state_dir / "tasks.db")
         self._undo.append(self.store.close)
 
     def _start_root(self, image: str, env: dict[str, str]) -> None:
         settings, places = self.settings, self.places
-        channel = UnixSocketChannel(str(places.bus), is_server=True, name=ORCHESTRATOR)
+        channel = UnixSocketChannel(
+            places.bus,
+            is_server=True,
+            name=ORCHESTRATOR,
+            send_timeout_s=settings.communication.message_timeout,
+        )
         protocol = Agent2AgentProtocol(ORCHESTRATOR, channel)
         assert self.store is not None
         tasks = TaskQueue(
@@ -212,7 +213,7 @@ class Fleet:
         self._agents = agents.proxy()
         self._stop_later(agents, len(specs))
         self._await_ready({*ids, "gateway"})
-        self._in_background(lambda: self._sweep(env))
+        self._in_background(partial(self._tidy, env))
 
     def _start_services(self, listener: Callable[[ChildEvent], None]) -> None:
         settings, places, upstream = self.settings, self.places, self._upstream
@@ -282,12 +283,12 @@ class Fleet:
             time.sleep(0.05)
 
     def _unwind(self) -> None:
-        """Undo every step of the start, the last one first; one that fails does not stop the rest."""
+        """Undo every step of the start, the last one first; one that fails stops no other."""
         while self._undo:
             step = self._undo.pop()
             try:
                 step()
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever it is, the rest must still be undone
                 _log.exception("a step of the shutdown failed; the rest goes on")
         self._stopped.set()
 
@@ -333,34 +334,14 @@ class Fleet:
     def _restart_agent(self, agent_id: str) -> None:
         self._agents.kill_child(agent_id)
 
-    def _sweep(self, env: dict[str, str]) -> None:
-        """Remove what dead runs left: their containers, folders and sockets."""
-        for run_id in sweep(env, self._is_alive):
-            shutil.rmtree(self._base.run_root / run_id, ignore_errors=True)
-            shutil.rmtree(self._base.state_dir / "runs" / run_id, ignore_errors=True)
-
-    def _is_alive(self, run_id: str) -> bool:
-        return run_id == self.places.run_id or lock_is_held(
-            self._base.state_dir / "runs" / run_id / "lock"
-        )
+    def _tidy(self, env: dict[str, str]) -> None:
+        """Remove what dead runs left, and what is older than it is to be kept."""
+        remove_dead_runs(self._base, env)
+        assert self.store is not None
+        folders = (self.places.transcripts, self.places.logs)
+        prune(self.store, folders, self.settings.storage.keep_days, now=time.time())
 
     def _in_background(self, work: Callable[[], object]) -> None:
-        thread = threading.Thread(target=work, name="understudy-sweep", daemon=True)
+        thread = threading.Thread(target=work, name="understudy-tidy", daemon=True)
         thread.start()
         self._undo.append(partial(thread.join, _ASK_S))
-
-
-def lock_is_held(path: Path) -> bool:
-    """Whether a living process holds the lock file."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(descriptor)

@@ -37,7 +37,7 @@ class Upstream:
 class FleetPlaces:
     """Where one run keeps its things.
 
-    `run_dir` holds the sockets (short paths), `work_dir` homes and workspaces; both go with the run.
+    `run_dir` holds the sockets (short paths), `work_dir` homes and workspaces; both go with it.
     """
 
     run_id: str

@@ -1,10 +1,12 @@
-"""What the supervisors are given: one child spec for each agent and for the gateway. Pure data from settings."""
+"""What the supervisors are given: child specs for agents and gateway, from the settings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from understudy.supervision import Backoff, ChildSpec, Restart, Strategy, SupervisorSpec
+
+from .bus import bus_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +20,7 @@ _CONTAINER_LIFETIME_S = 24 * 3600
 
 
 def agent_ids(count: int) -> list[str]:
-    """`agent_000`, `agent_001`, …"""
+    """The names of that many agents: `agent_000`, `agent_001` and so on."""
     return [f"agent_{number:03d}" for number in range(count)]
 
 
@@ -52,7 +54,7 @@ def agent_spec(
         "cli_env": _cli_env(settings),
     }
     args: dict[str, Any] = {
-        "bus": str(places.bus),
+        **_bus(settings, places),
         "plan": plan,
         "stall_s": agent.stall_timeout,
         "transcripts": str(places.transcripts),
@@ -80,7 +82,7 @@ def gateway_spec(
         id="gateway",
         target="understudy.actors.gateway.process:main",
         args={
-            "bus": str(places.bus),
+            **_bus(settings, places),
             "name": "gateway",
             "upstream": url,
             "credentials": credentials.to_wire(),
@@ -122,7 +124,7 @@ def agents_supervisor(settings: Settings, children: list[ChildSpec]) -> Supervis
 
 
 def services_supervisor(settings: Settings, children: list[ChildSpec]) -> SupervisorSpec:
-    """The supervisor of what agents rely on: the gateway, and a scripted model where one is used."""
+    """The supervisor of what agents rely on: the gateway, and a scripted model if one is used."""
     rules = settings.supervision
     return SupervisorSpec(
         id="services",
@@ -131,6 +133,11 @@ def services_supervisor(settings: Settings, children: list[ChildSpec]) -> Superv
         period_s=rules.period,
         children=tuple(children),
     )
+
+
+def _bus(settings: Settings, places: FleetPlaces) -> dict[str, Any]:
+    communication = settings.communication
+    return bus_args(str(places.bus), communication.message_timeout, communication.retry_count)
 
 
 def _backoff(settings: Settings) -> Backoff:

@@ -1,8 +1,8 @@
 """An agent's seat: the container and the CLI in it, clean for one task type at a time.
 
-A container serves the next task only when nothing of the last one can be seen by it. For roles that can
-neither run commands nor write, `/clear`, an emptied workspace and a swept home give that. For all others
-the container is replaced, right after the task, so that the next one finds a warm CLI.
+A container serves the next task only when nothing of the last one can be seen by it. For roles that
+can neither run commands nor write, `/clear`, an emptied workspace and a swept home give that. For
+all others the container is replaced, right after the task, so that the next finds a warm CLI.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 class SeatPlan:
     """What every container of one agent has in common.
 
-    `root` holds a folder for each container (home, workspace); `socket_dir` is mounted for the way out.
+    `root` holds a folder for each container; `socket_dir` is mounted for the way out.
     """
 
     run_id: str
@@ -54,7 +54,7 @@ class SeatPlan:
 
 
 class Seat:
-    """One container at a time. Used by one thread; `interrupt` and `client` may be used by others."""
+    """One container at a time. Used by one thread; only `client` may be used by others."""
 
     def __init__(
         self,

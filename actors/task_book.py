@@ -1,4 +1,4 @@
-"""The life of each accepted task: waiting, running, waiting again, finished. Written to the store as it goes.
+"""The life of each accepted task: waiting, running, waiting again, finished; always on disk too.
 
 Used by the root actor alone, in its thread.
 """

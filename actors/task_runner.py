@@ -1,4 +1,4 @@
-"""One task on one agent, from its files to its result. Plain sequential code for the agent's worker thread."""
+"""One task on one agent, from its files to its result: sequential code for the worker thread."""
 
 from __future__ import annotations
 

@@ -7,8 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from understudy.transport import UnixSocketChannel
-
+from ..bus import join_bus
 from ..errors import AgentError
 from .bus import GatewayBus
 from .client import UpstreamClient
@@ -103,7 +102,7 @@ class _Gateway:
         self._loop = asyncio.get_running_loop()
         self._stop = stop_event(context)
         self._is_lost = False
-        channel = UnixSocketChannel(plan.bus, name=plan.name, incarnation=context.incarnation)
+        channel = join_bus(context)
         self._bus = GatewayBus(
             plan.name,
             channel,
