@@ -25,7 +25,6 @@ check: $(VENV)/.made-dev
 
 machine: $(VENV)/.made
 	@$(BIN)/understudy doctor --fix --quiet
-	@$(BIN)/understudy image build
 
 images: machine
 	@$(BIN)/understudy image build --version $(OLDEST_CLI)

@@ -219,7 +219,7 @@ class RootActor(pykka.ThreadingActor):
             case "starting":
                 agent.state, agent.incarnation, agent.pid = "starting", event.incarnation, None
             case "ready":
-                agent.pid = event.info.get("pid")
+                agent.state, agent.pid = "warming", event.info.get("pid")
             case "exited":
                 self._on_exit(agent, event)
             case "restarting":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-AgentState = Literal["starting", "ready", "busy", "tidying", "down", "failed"]
+# `starting` has no process yet, `warming` has one that makes its container ready.
+AgentState = Literal["starting", "warming", "ready", "busy", "tidying", "down", "failed"]
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""`python -m bench` lists the benches and runs them: contenders side by side, in interleaved rounds."""
+"""`python -m bench` lists and runs the benches: contenders side by side, in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.fleet import measure
 from bench.fleet.byhand import ByHand, example_repo
 from bench.harness import Bench, Outcome, machine, run, save, table
+
+if TYPE_CHECKING:
+    from understudy import Orchestrator
 
 
 def scripted_model(folder: Path) -> tuple[subprocess.Popen[str], str]:
@@ -32,7 +36,6 @@ def scripted_model(folder: Path) -> tuple[subprocess.Popen[str], str]:
 
 def fleet_benches(rounds: int, names: list[str]) -> list[Outcome]:
     """The fleet beside doing it by hand."""
-    outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="us-bench-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -45,31 +48,44 @@ def fleet_benches(rounds: int, names: list[str]) -> list[Outcome]:
             repo = example_repo(folder)
             hand = ByHand(folder, repo, sockets)
             with measure.warm_fleet(1) as one, measure.warm_fleet(3) as three:
-                for bench in (
-                    Bench(
-                        "first task of a cold fleet", "What does a fleet of its own add to one run?",
-                        {"by hand": partial(measure.by_hand, hand), "fleet": partial(measure.cold, repo)},
-                        "by hand", "at most 0.5 s more",
-                    ),
-                    Bench(
-                        "task on a warm agent", "What does a warm agent save?",
-                        {"by hand": partial(measure.by_hand, hand),
-                         "fleet": partial(measure.warm, one, repo)},
-                        "by hand", "≥ 5×",
-                    ),
-                    Bench(
-                        "30 tasks, 3 at once", "How much more does a fleet get done?",
-                        {"xargs -P3": partial(measure.by_xargs, hand),
-                         "fleet": partial(measure.thirty, three, repo)},
-                        "xargs -P3", "≥ 3×",
-                    ),
-                ):  # fmt: skip
-                    if not names or any(word in bench.name for word in names):
-                        outcomes.append(run(bench, rounds, seed=1))
+                return [
+                    run(bench, rounds, seed=1)
+                    for bench in benches(hand, repo, one, three)
+                    if not names or any(word in bench.name for word in names)
+                ]
         finally:
             model.terminate()
             model.communicate(timeout=30)
-    return outcomes
+
+
+def benches(hand: ByHand, repo: Path, one: Orchestrator, three: Orchestrator) -> tuple[Bench, ...]:
+    """What is compared, with a warm fleet of one agent and one of three."""
+    return (
+        Bench(
+            "first task of a cold fleet",
+            "What does a fleet of its own add to one run?",
+            {"by hand": partial(measure.by_hand, hand), "fleet": partial(measure.cold, repo)},
+            base="by hand",
+            goal="at most 0.5 s more",
+        ),
+        Bench(
+            "task on a warm agent",
+            "What does a warm agent save?",
+            {"by hand": partial(measure.by_hand, hand), "fleet": partial(measure.warm, one, repo)},
+            base="by hand",
+            goal="≥ 5\u00d7",
+        ),
+        Bench(
+            "30 tasks, 3 at once",
+            "How much more does a fleet get done?",
+            {
+                "xargs -P3": partial(measure.by_xargs, hand),
+                "fleet": partial(measure.thirty, three, repo),
+            },
+            base="xargs -P3",
+            goal="≥ 3\u00d7",
+        ),
+    )
 
 
 def main() -> None:

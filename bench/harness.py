@@ -1,4 +1,7 @@
-"""Rounds of contenders side by side, and what may be said of them: medians and ranges of per-round ratios."""
+"""Rounds of contenders side by side, and what may be said of them.
+
+That is medians and ranges of ratios, each taken within one round.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class Outcome:
     noisy: int = 0
 
     def ratios(self, contender: str) -> list[float]:
-        """The base's seconds over the contender's, round by round; above 1 the contender is quicker."""
+        """The base's seconds over the contender's, by round; above 1 the contender is quicker."""
         return [row[self.bench.base] / row[contender] for row in self.rounds]
 
     def to_dict(self) -> dict[str, object]:
@@ -81,7 +84,7 @@ def table(outcomes: list[Outcome]) -> str:
         bench = outcome.bench
         for name in bench.contenders:
             milliseconds = [row[name] * 1e3 for row in outcome.rounds]
-            ratio = "base" if name == bench.base else _spread(outcome.ratios(name), ".2f", "×")
+            ratio = "base" if name == bench.base else _spread(outcome.ratios(name), ".2f", "\u00d7")
             goal = "" if name == bench.base else bench.goal
             noisy = f" ({outcome.noisy} noisy rounds)" if outcome.noisy else ""
             cells = [bench.name + noisy, name, _spread(milliseconds, ".0f"), ratio, goal]

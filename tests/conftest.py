@@ -24,9 +24,9 @@ _SETTLE_S = 5.0
 
 def _descriptors() -> dict[str, str]:
     found: dict[str, str] = {}
-    for name in os.listdir("/proc/self/fd"):
+    for path in Path("/proc/self/fd").iterdir():
         try:
-            found[name] = os.readlink(f"/proc/self/fd/{name}")
+            found[path.name] = str(path.readlink())
         except FileNotFoundError:
             continue  # the one that listed the folder
     return found
@@ -62,9 +62,9 @@ def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail(f"processes left: {[_command(p) for p in _children() - children]}")
     if not _settles(lambda: not (_descriptors().items() - descriptors.items())):
         pytest.fail(f"descriptors left: {_descriptors().items() - descriptors.items()}")
-    if request.node.get_closest_marker("podman"):
-        if not _settles(lambda: not _containers()):
-            pytest.fail(f"containers left: {_containers()}")
+    podman = request.node.get_closest_marker("podman")
+    if podman and not _settles(lambda: not _containers()):
+        pytest.fail(f"containers left: {_containers()}")
 
 
 def _command(process: psutil.Process) -> str:
@@ -75,7 +75,10 @@ def _command(process: psutil.Process) -> str:
 
 
 def _containers() -> list[str]:
-    """The containers of ours that are left, by name; not those whose owner lives and is not ours."""
+    """The containers of ours that are left, by name.
+
+    Those whose owner lives and is not ours are another run's.
+    """
     if shutil.which("podman") is None:
         return []
     done = subprocess.run(
@@ -96,7 +99,7 @@ def _containers() -> list[str]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A home of the test's own: state, sockets and configuration go there; the image cache stays."""
+    """A home of the test's own for state, sockets and configuration; the image cache stays."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     monkeypatch.setenv("XDG_CACHE_HOME", cache)
     monkeypatch.setenv("HOME", str(tmp_path))

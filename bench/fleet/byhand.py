@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+import understudy
 from understudy.actors.claude.argv import CLI_ENV
 from understudy.actors.paths import cache_dir
 from understudy.actors.podman import (
@@ -89,11 +90,12 @@ class ByHand:
         quoted = " ".join("'" + word.replace("'", "'\\''") + "'" for word in argv)
         command = quoted.replace("/WORKDIR", "'\"$d\"'").replace("NAME", "'\"$n\"'")
         config = podman_env(cache_dir(os.environ), os.environ).get("CONTAINERS_CONF", "")
+        file = shlex.quote(str(self.repo / FILE))
         path.write_text(
             "set -eu\n"
             f"export CONTAINERS_CONF={shlex.quote(config)}\n"
             f"d=$(mktemp -d -p {shlex.quote(str(self.folder))}); n=byhand-$(basename $d)\n"
-            f'mkdir -p "$d/home" "$d/work/shop"; cp {shlex.quote(str(self.repo / FILE))} "$d/work/shop"\n'
+            f'mkdir -p "$d/home" "$d/work/shop"; cp {file} "$d/work/shop"\n'
             f'chown {CONTAINER_UID}:{CONTAINER_GID} "$d/home" "$d/work"; chmod 755 "$d"\n'
             f"{command} < {shlex.quote(str(prompt))}\n"
             'rm -rf "$d"\n',
@@ -104,8 +106,6 @@ class ByHand:
 
 def example_repo(folder: Path) -> Path:
     """A copy of the example repository, with thirty files to review."""
-    import understudy  # noqa: PLC0415 - for its place alone
-
     source = Path(understudy.__file__).parent / "demo_repo"
     repo = Path(shutil.copytree(source, folder / f"repo-{uuid.uuid4().hex[:6]}"))
     for number in range(30):

@@ -1,4 +1,4 @@
-"""What the fleet costs beside doing it by hand: seconds for a task, tasks in a time, memory at rest."""
+"""The fleet beside doing it by hand: seconds for a task, tasks in a time, memory at rest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -17,7 +16,8 @@ from bench.fleet.byhand import FILE, ByHand
 from understudy import Orchestrator, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
+    from pathlib import Path
 
 _REST_S = 30.0
 # Not ours to count: what runs in and around the containers.
@@ -85,7 +85,7 @@ def wait_until_ready(fleet: Orchestrator) -> None:
 
 
 @contextmanager
-def warm_fleet(agents: int) -> Iterator[Orchestrator]:
+def warm_fleet(agents: int) -> Generator[Orchestrator]:
     """A fleet whose agents are warm for reviews."""
     settings = {"orchestrator.num_agents": agents, "agent.warm_for": "code_review"}
     with Orchestrator(overrides=settings) as fleet:

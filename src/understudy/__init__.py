@@ -1,4 +1,4 @@
-"""Understudy: a fleet of headless Claude Code agents, each a supervised actor with its own container.
+"""A fleet of headless Claude Code agents, each a supervised actor with its own container.
 
 Names are loaded when they are first used: the command line starts without what it does not need.
 """
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from understudy.transport import AgentMessage as AgentMessage
     from understudy.transport import MessageType as MessageType
     from understudy.transport import UnixSocketChannel as UnixSocketChannel
-    from understudy.version import VERSION as __version__
+
+    __version__: str
 
 _PLACES = {
     "Agent2AgentProtocol": "understudy.transport",

@@ -1,7 +1,7 @@
 """The service's control socket: what the command line asks of it, and how it answers.
 
-A request is a `task_request` message with a `verb`; the answer a `task_response`, or an `error` with a
-text for people. A watched task's events come as `status_update` messages.
+A request is a `task_request` message with a `verb`; the answer a `task_response`, or an `error`
+with a text for people. A watched task's events come as `status_update` messages.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class Orchestrator:
             fleet.recover()
 
     def stop(self, *, grace_s: float = 0.0) -> None:
-        """End the fleet and remove everything it made; tasks that still run get `grace_s` seconds."""
+        """End the fleet and remove all that it made; tasks that still run get `grace_s` seconds."""
         fleet, self._fleet = self._fleet, None
         if fleet is not None:
             fleet.stop(grace_s=grace_s)

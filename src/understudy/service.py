@@ -15,7 +15,7 @@ from understudy.control import ControlServer
 from understudy.orchestrator import Orchestrator, base_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
 _log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ def serve(orchestrator: Orchestrator, env: Mapping[str, str], ready: Callable[[s
 
     Args:
         orchestrator: not started yet, made with `run_label="service"`.
+        env: the environment, which names the user's folders.
         ready: called with the control socket's path when requests are answered.
 
     Raises:
@@ -66,7 +67,7 @@ def serve(orchestrator: Orchestrator, env: Mapping[str, str], ready: Callable[[s
 
 
 @contextlib.contextmanager
-def _only_one(state: Path) -> Iterator[None]:
+def _only_one(state: Path) -> Generator[None]:
     """Hold the service's lock, with our process id in it for whoever is refused."""
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = state / "service.lock"
@@ -84,7 +85,7 @@ def _only_one(state: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals_to(signals: queue.SimpleQueue[str]) -> Iterator[None]:
+def _signals_to(signals: queue.SimpleQueue[str]) -> Generator[None]:
     """Queue the first SIGTERM or SIGINT; let a second one have its default effect."""
 
     def handle(number: int, _frame: object) -> None:

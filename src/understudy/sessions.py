@@ -14,7 +14,7 @@ from understudy.actors.events import TaskEvent
 from understudy.actors.tasks.task import TaskResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from understudy.actors.handle import TaskHandle
     from understudy.actors.tasks.task import Task
@@ -107,7 +107,7 @@ def connect(socket_path: str) -> ServiceClient | None:
 @contextlib.contextmanager
 def open_session(
     orchestrator: Orchestrator, *, embedded: bool
-) -> Iterator[EmbeddedSession | ServiceSession]:
+) -> Generator[EmbeddedSession | ServiceSession]:
     """The service when one is up and `embedded` is not asked for, else a fleet started for this."""
     path = orchestrator.config.settings.communication.socket_path
     client = None if embedded else connect(path)

@@ -1,27 +1,29 @@
-"""What a person sees: live progress, result tables, findings. Everything here writes to a given console."""
+"""What a person sees: live progress, result tables, findings.
+
+Everything here writes to a given console.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
 from understudy.actors.events import TaskEvent
-from understudy.actors.tasks.task import TaskResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rich.console import Console
 
-    from understudy.actors.tasks.task import Task
+    from understudy.actors.tasks.task import Task, TaskResult
 
 _COLOURS = {
     "success": "green", "partial": "yellow", "failed": "red", "timeout": "red",
-    "ready": "green", "busy": "cyan", "failed ": "red", "down": "red",
+    "ready": "green", "busy": "cyan", "down": "red",
 }  # fmt: skip
 _SEVERITIES = ("critical", "high", "medium", "low")
 
@@ -43,7 +45,7 @@ class Progress:
             else None
         )
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if self._live:
             self._live.start()
         return self
@@ -129,19 +131,19 @@ def print_outcome(console: Console, result: TaskResult) -> None:
         console.print(f"[red]{result.status}[/]: {escape(result.error)}")
     data = result.result
     if isinstance(data.get("details"), dict):
-        _print_details(console, data["details"])
+        _print_details(console, cast("dict[str, dict[str, Any]]", data["details"]))
     for key in ("output", "analysis_type", "result"):
         if isinstance(data.get(key), str) and data[key]:
             console.print(escape(data[key]))
-    for finding in data.get("findings") or []:
+    for finding in cast("list[object]", data.get("findings") or []):
         console.print(f"  - {escape(str(finding))}", highlight=False)
     if data.get("diff"):
         console.print(data["diff"], markup=False, highlight=False, soft_wrap=True)
 
 
-def _print_details(console: Console, details: dict[str, Any]) -> None:
+def _print_details(console: Console, details: dict[str, dict[str, Any]]) -> None:
     for path, detail in details.items():
-        issues = detail.get("issues") or []
+        issues = cast("list[dict[str, Any]]", detail.get("issues") or [])
         console.print(f"[bold]{escape(path)}[/]: {escape(str(detail.get('summary', '')))}")
         for issue in sorted(issues, key=_severity):
             line = f":{issue['line']}" if issue.get("line") else ""

@@ -1,4 +1,4 @@
-"""The program as a user runs it: a real process, real containers, the real CLI, a scripted model."""
+"""The program as a user runs it: a process, containers and the CLI are real, the model scripted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from fakes.program import Program
 
+import understudy
 from understudy.actors.paths import cache_dir
-from understudy.actors.podman import DEFAULT_CLI_VERSION, ensure_image
+from understudy.actors.podman import DEFAULT_CLI_VERSION, ensure_image, podman_env
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +27,6 @@ def image() -> str:
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
     """A small repository with faults in it."""
-    import understudy
-
     source = Path(understudy.__file__).parent / "demo_repo"
     return Path(shutil.copytree(source, tmp_path / "repo"))
 
@@ -75,8 +74,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def plain_image(image: str) -> str:
     """An image that lacks the CLI."""
-    from understudy.actors.podman import podman_env
-
     env = podman_env(cache_dir(os.environ), os.environ)
     tag = "localhost/understudy-test-plain:1"
     text = (

@@ -49,12 +49,12 @@ def test_a_task_is_done_after_a_part_of_its_agent_was_killed(
     fleet: Orchestrator, until: Callable[..., Any], what: str, how: signal.Signals
 ) -> None:
     handle, agent = in_mid_turn(fleet, until)
-    victim = {
+    victims: dict[str, Callable[[], int]] = {
         "agent": lambda: agent["pid"],
         "container": lambda: agent["container_pid"],
         "cli": lambda: cli_process(agent["container_pid"]).pid,
-    }[what]()
-    os.kill(victim, how)
+    }
+    os.kill(victims[what](), how)
     result = handle.wait(timeout_s=60)
     assert result.status == "success", result.error
     assert result.result["output"] == "done at last"

@@ -106,7 +106,10 @@ def test_a_container_that_is_used_again_shows_nothing_of_the_task_before(
 def test_a_container_in_which_commands_ran_is_not_used_again(
     fleet: Orchestrator, until: Callable[..., Any]
 ) -> None:
-    script = '@@ [{"tool":"Bash","input":{"command":"echo CANARY-LEFT > /tmp/left; echo CANARY-LEFT > ~/left"}},{"text":"ok"}] @@'
+    script = (
+        '@@ [{"tool":"Bash","input":{"command":'
+        '"echo CANARY-LEFT > /tmp/left; echo CANARY-LEFT > ~/left"}},{"text":"ok"}] @@'
+    )
     until(lambda: ready(fleet))
     assert fleet.execute_task(Task(description=script)).status == "success"
     first = until(lambda: ready(fleet))["container"]

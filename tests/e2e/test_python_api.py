@@ -19,11 +19,10 @@ pytestmark = pytest.mark.podman
 
 
 @pytest.fixture
-def scripted(home: Path, repo: Path, image: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def scripted(home: Path, repo: Path, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
     del home, image
     monkeypatch.setenv("UNDERSTUDY_GATEWAY__SCRIPTED_MODEL", "true")
     monkeypatch.chdir(repo)
-    yield
 
 
 @pytest.fixture
@@ -123,6 +122,9 @@ def test_files_of_one_base_name_keep_their_folders(fleet: Orchestrator, repo: Pa
     for folder in ("a", "b"):
         (repo / folder).mkdir()
         (repo / folder / "same.txt").write_text(f"from {folder}\n")
-    script = '@@ [{"tool":"Bash","input":{"command":"cat a/same.txt b/same.txt"}},{"text":"{{tool_result}}"}] @@'
+    script = (
+        '@@ [{"tool":"Bash","input":{"command":"cat a/same.txt b/same.txt"}},'
+        '{"text":"{{tool_result}}"}] @@'
+    )
     result = fleet.execute_task(Task(description=script, files=["a/same.txt", "b/same.txt"]))
     assert result.result["output"].split() == ["from", "a", "from", "b"]

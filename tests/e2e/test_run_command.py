@@ -61,7 +61,10 @@ def test_an_analysis_gives_text_and_findings(program: Program) -> None:
 
 
 def test_a_generic_task_gives_its_final_text(program: Program) -> None:
-    script = '@@ [{"tool":"Bash","input":{"command":"echo 6 | tee n.txt"}},{"text":"got {{tool_result}}"}] @@'
+    script = (
+        '@@ [{"tool":"Bash","input":{"command":"echo 6 | tee n.txt"}},'
+        '{"text":"got {{tool_result}}"}] @@'
+    )
     done = program.run("run", script, "--fake", "--json")
     assert done.code == 0, done.err
     result = done.json["results"][0]["result"]

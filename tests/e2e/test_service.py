@@ -104,7 +104,8 @@ def test_ten_thousand_tasks_at_once_are_all_taken_or_all_refused(
 ) -> None:
     service = program.serve("--fake", "--agents", "1")
     script = (
-        "import os, sys; from understudy import Task; from understudy.control import ServiceClient\n"
+        "import os, sys; from understudy import Task\n"
+        "from understudy.control import ServiceClient\n"
         "client = ServiceClient(os.environ['UNDERSTUDY_COMMUNICATION__SOCKET_PATH'])\n"
         "tasks = [Task(description=str(n)).to_wire() for n in range(10_000)]\n"
         "try:\n    client.call('submit', tasks=tasks)\n"

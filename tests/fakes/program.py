@@ -38,7 +38,7 @@ class Program:
 
     cwd: Path
     env: dict[str, str]
-    started: list[subprocess.Popen[str]] = field(default_factory=list)
+    started: list[subprocess.Popen[str]] = field(default_factory=list[subprocess.Popen[str]])
 
     def run(self, *args: str, timeout_s: float = 90.0, stdin: str = "") -> Done:
         """Run a command to its end."""

@@ -45,7 +45,7 @@ def test_what_has_no_form_on_the_wire_is_refused_when_it_is_sent(payload: dict[s
         b"GET / HTTP/1.1\r\n",
         msgpack.packb({"a": 1}),
         msgpack.packb([1]),
-        msgpack.packb([{}]) + b"\x00",
+        msgpack.packb([dict[str, object]()]) + b"\x00",
         msgpack.packb([{"half": "of it"}])[:-1],
         b"\x91\x81\x91\x01\x01",
         b"\x91\x81\xa1a\xa2\xff\xff",

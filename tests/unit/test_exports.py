@@ -1,3 +1,4 @@
+import inspect
 import pickle
 from importlib import import_module
 
@@ -44,8 +45,6 @@ def every_error() -> list[type[Exception]]:
 
 @pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__qualname__)
 def test_every_error_survives_pickle(kind: type[Exception]) -> None:
-    import inspect
-
     names = [
         p
         for p in list(inspect.signature(kind.__init__).parameters.values())[1:]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -68,7 +68,7 @@ class Fleet:
         self.ref = RootActor.start(
             Roster(self.names),
             book,
-            self.bus,  # type: ignore[arg-type]
+            self.bus,
             limits,
             restart_agent=self.ended.append,
             clock=self.clock,
@@ -82,9 +82,14 @@ class Fleet:
     def tell(self, message: object) -> None:
         self.ref.ask(message, timeout=5)
 
-    def child(self, agent: str, kind: str, incarnation: int = 1, **fields: Any) -> None:
-        values = {"reason": None, "delay_s": None, "info": {}} | fields
-        self.tell(ChildEvent(child_id=agent, kind=kind, incarnation=incarnation, **values))  # type: ignore[arg-type]
+    def child(
+        self,
+        agent: str,
+        kind: Literal["starting", "ready", "exited", "restarting", "gave_up"],
+        incarnation: int = 1,
+        reason: ExitReason | None = None,
+    ) -> None:
+        self.tell(ChildEvent(agent, kind, incarnation, reason))
 
     def ready(self, agent: str, incarnation: int = 1, warm_for: str | None = None) -> None:
         self.child(agent, "starting", incarnation)
@@ -115,8 +120,17 @@ class Fleet:
         self.child(agent, "restarting", incarnation)
         self.ready(agent, incarnation + 1)
 
-    def submit(self, *names: str, **fields: Any) -> list[TaskHandle]:
-        tasks = [Task(task_id=name, description=name, **fields) for name in names]
+    def submit(
+        self,
+        *names: str,
+        task_type: str = "generic",
+        priority: int = 5,
+        timeout: float = 300.0,
+    ) -> list[TaskHandle]:
+        tasks = [
+            Task(name, task_type, description=name, priority=priority, timeout=timeout)
+            for name in names
+        ]
         handles = [TaskHandle(name, lambda _: False) for name in names]
         self.root.submit(tasks, handles).get(timeout=5)
         return handles

@@ -1,10 +1,15 @@
 # msgpack ships no types; these are the parts in use.
+from collections.abc import Callable
 from typing import Any
 
 class UnpackException(Exception): ...
 
 def packb(
-    o: Any, *, use_bin_type: bool = ..., strict_types: bool = ..., default: Any = ...
+    o: object,
+    *,
+    use_bin_type: bool = ...,
+    strict_types: bool = ...,
+    default: Callable[[Any], object] | None = ...,
 ) -> bytes: ...
 def unpackb(
     packed: bytes | bytearray | memoryview,
@@ -16,8 +21,8 @@ def unpackb(
     max_bin_len: int = ...,
     max_array_len: int = ...,
     max_map_len: int = ...,
-) -> Any: ...
+) -> Any: ...  # noqa: ANN401 - whatever the bytes hold
 
 class Packer:
     def __init__(self, *, use_bin_type: bool = ..., autoreset: bool = ...) -> None: ...
-    def pack(self, obj: Any) -> bytes: ...
+    def pack(self, obj: object) -> bytes: ...

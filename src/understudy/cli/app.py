@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 a task failed, 2 usage or configuration, 3 the machine is 
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import os
 import signal
@@ -116,7 +116,7 @@ def app() -> None:
     \b
     Exit codes: 0 done, 1 a task failed, 2 usage or configuration,
     3 the machine is not ready (see `understudy doctor`), 130 interrupted.
-    """
+    """  # noqa: D301 - click looks for the backspace that the escape stands for
 
 
 def run_app(argv: Sequence[str]) -> int:
@@ -182,7 +182,7 @@ def _defect() -> str:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
-            file.write(f"--- {datetime.datetime.now(datetime.UTC).isoformat()} {_version()}\n")
+            file.write(f"--- {dt.datetime.now(dt.UTC).isoformat()} {_version()}\n")
             file.write(traceback.format_exc())
     except OSError as error:
         return f"a defect of understudy: {kind.__name__ if kind else ''}: {value} ({error})"

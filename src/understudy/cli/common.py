@@ -1,4 +1,4 @@
-"""What several commands share: the options that make a configuration, and how tasks are described."""
+"""What commands share: the options that make a configuration, and how tasks are described."""
 
 from __future__ import annotations
 

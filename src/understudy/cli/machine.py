@@ -13,42 +13,72 @@ from understudy.actors.errors import MachineNotReady
 from understudy.cli.common import config_options, json_option, print_json, read_config
 
 if TYPE_CHECKING:
-    from understudy.actors.podman import Check
+    from understudy.actors.podman import Check, ImageInfo
+    from understudy.actors.settings import Settings
 
 _MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
 @click.command()
-@click.option("--fix", is_flag=True, help="Install what is missing; says what before it does.")
+@click.option("--fix", is_flag=True, help="Install what is missing and build the agent image.")
+@click.option("--quiet", is_flag=True, help="Show only what is not as it should be.")
 @config_options
 @json_option
-def doctor(fix: bool, config_path: str | None, settings: tuple[str, ...], as_json: bool) -> int:
+def doctor(
+    fix: bool, quiet: bool, config_path: str | None, settings: tuple[str, ...], as_json: bool
+) -> int:
     """Check everything that agents need of this machine, and say how to mend what is missing."""
     from understudy.actors.gateway import find_credentials  # noqa: PLC0415 - when it is needed
-    from understudy.actors.podman import image_tag, run_checks  # noqa: PLC0415 - likewise
-    from understudy.orchestrator import base_of  # noqa: PLC0415 - likewise
 
     config = read_config(config_path, settings).settings
-    image = config.agent.image or image_tag(config.agent.cli_version)
-    base = base_of(config, os.environ)
-    checks = run_checks(base.cache_dir, os.environ, image=image)
+    checks = _examine(config)
     if fix and (packages := _missing(checks)):
         install(packages)
-        checks = run_checks(base.cache_dir, os.environ, image=image)
+        checks = _examine(config)
+    if fix and not _is_ready(checks) and config.agent.image is None:
+        _build_image(config, config.agent.cli_version, force=False)
+        checks = _examine(config)
     has_key = find_credentials(os.environ) is not None
-    ready = all(check.status != "fail" for check in checks)
+    ready = _is_ready(checks)
     if as_json:
         rows = [check.to_dict() for check in checks]
         print_json({"ready": ready, "api_key": has_key, "checks": rows})
         return 0 if ready else 3
-    for check in checks:
+    shown = [check for check in checks if not quiet or check.status == "fail"]
+    for check in shown:
         click.echo(f"{_MARKS[check.status]}  {check.name}: {check.detail}")
         if check.mend and check.status != "ok":
             click.echo(f"      mend: {check.mend}")
-    key = "found" if has_key else "none; set ANTHROPIC_API_KEY, or use --fake (the scripted model)"
-    click.echo(f"{'ok  ' if has_key else 'warn'}  API key: {key}")
-    click.echo("ready" if ready else "not ready: see the lines marked FAIL")
+    if not quiet:
+        mend = "none; set ANTHROPIC_API_KEY, or use --fake (the scripted model)"
+        click.echo(f"{'ok  ' if has_key else 'warn'}  API key: {'found' if has_key else mend}")
+        click.echo("ready" if ready else "not ready: see the lines marked FAIL")
     return 0 if ready else 3
+
+
+def _examine(config: Settings) -> list[Check]:
+    from understudy.actors.podman import image_tag, run_checks  # noqa: PLC0415 - when it is needed
+    from understudy.orchestrator import base_of  # noqa: PLC0415 - likewise
+
+    image = config.agent.image or image_tag(config.agent.cli_version)
+    return run_checks(base_of(config, os.environ).cache_dir, os.environ, image=image)
+
+
+def _is_ready(checks: list[Check]) -> bool:
+    return all(check.status != "fail" for check in checks)
+
+
+def _build_image(config: Settings, cli_version: str, *, force: bool) -> ImageInfo:
+    from understudy.actors.podman import ensure_image  # noqa: PLC0415 - when it is needed
+    from understudy.orchestrator import base_of  # noqa: PLC0415 - likewise
+
+    return ensure_image(
+        cli_version,
+        base_of(config, os.environ).cache_dir,
+        env=os.environ,
+        progress=lambda text: click.echo(text, err=True),
+        force=force,
+    )
 
 
 def _missing(checks: list[Check]) -> list[str]:
@@ -74,6 +104,7 @@ def install(packages: list[str]) -> None:
             stderr=subprocess.PIPE,
             text=True,
             timeout=900,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
         )
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -98,17 +129,8 @@ def build(
     as_json: bool,
 ) -> int:
     """Build the agent image with a pinned Claude Code; does nothing when it is up to date."""
-    from understudy.actors.podman import ensure_image  # noqa: PLC0415 - when it is needed
-    from understudy.orchestrator import base_of  # noqa: PLC0415 - likewise
-
     config = read_config(config_path, settings).settings
-    info = ensure_image(
-        cli_version or config.agent.cli_version,
-        base_of(config, os.environ).cache_dir,
-        env=os.environ,
-        progress=lambda text: click.echo(text, err=True),
-        force=force,
-    )
+    info = _build_image(config, cli_version or config.agent.cli_version, force=force)
     if as_json:
         print_json({
             "image": info.tag, "cli_version": info.cli_version,

@@ -1,4 +1,4 @@
-"""`run` and `submit`: give tasks to the fleet, and see them through or leave them to the service."""
+"""`run` and `submit`: give tasks to the fleet; see them through or leave them to the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`tasks`, `result`, `logs`: what was asked, what came of it, what happened. Read from the store, with or without a service."""
+"""`tasks`, `result`, `logs`: what was asked, what came of it, what happened.
+
+Read from the store, with or without a service.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from understudy.actors.tasks.task import TaskState
 from understudy.cli.common import config_options, json_option, print_json, read_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from understudy.actors.tasks.store import TaskRow, TaskStore
 
@@ -35,7 +38,7 @@ class UnknownId(AgentError):
 
 
 @contextmanager
-def open_store(config_path: str | None, settings: tuple[str, ...]) -> Iterator[TaskStore]:
+def open_store(config_path: str | None, settings: tuple[str, ...]) -> Generator[TaskStore]:
     """The store that the configuration names."""
     from understudy.actors.tasks.store import TaskStore  # noqa: PLC0415 - when it is needed
     from understudy.orchestrator import base_of  # noqa: PLC0415 - likewise
