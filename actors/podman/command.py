@@ -104,6 +104,7 @@ def start_client(
     stdin: int = subprocess.DEVNULL,
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
+    cwd: Path | None = None,
 ) -> subprocess.Popen[str]:
     """Start a podman client in a session of its own.
 
@@ -120,6 +121,7 @@ def start_client(
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
+            cwd=cwd,
             text=True,
             errors="replace",
             start_new_session=True,

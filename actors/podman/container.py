@@ -249,7 +249,7 @@ class Container:
 
     def _run(self, pidfile: Path, timeout_s: float) -> None:
         argv = run_argv(self.spec, detach=True, pidfile=pidfile)
-        client = self._start_client(argv)
+        client = self._start_client(argv, pidfile.parent)
         try:
             exit_code: int | None = client.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -263,7 +263,9 @@ class Container:
         self._oom = oom = OomCounter(pid)
         self._watch = PidWatch(pid, name=self.spec.name, on_end=oom.sample)
 
-    def _start_client(self, argv: list[str]) -> subprocess.Popen[str]:
+    def _start_client(self, argv: list[str], cwd: Path) -> subprocess.Popen[str]:
+        # Conmon keeps the working directory, and leaves a file `oom` there when memory ran out:
+        # this one is gone by then.
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             ends: list[int] = []
             for write_to_it in (True, False, False):
@@ -273,7 +275,9 @@ class Container:
                 ours.callback(os.close, mine)
                 ends += [its, mine]
             stdin, stdout, stderr = ends[0::2]
-            client = start_client(argv, env=self._env, stdin=stdin, stdout=stdout, stderr=stderr)
+            client = start_client(
+                argv, env=self._env, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd
+            )
             ours.pop_all()
         self._pipes = _Pipes(
             os.fdopen(ends[1], "wb"), os.fdopen(ends[3], "rb"), os.fdopen(ends[5], "rb")

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -290,6 +291,7 @@ def test_a_program_killed_for_its_memory_is_told_from_one_killed_otherwise(
     # The kernel's counter has gone with the container: it was read in the last moment.
     assert eventually(lambda: not container_exists(greedy.spec.name, podman_environment))
     assert greedy.oom()
+    assert not Path("oom").exists()
     assert greedy.exit_code() == 128 + signal.SIGKILL
     killed = start(*SLEEP)
     killed.kill()
