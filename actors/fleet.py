@@ -62,6 +62,7 @@ class Fleet:
     Args:
         forks: started already; this fleet closes it.
         run_label: `service` for the long-running one (its tasks outlive it), else any word.
+        on_hopeless: see `RootActor`.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Fleet:
         env: Mapping[str, str],
         *,
         run_label: str = "embedded",
+        on_hopeless: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings
         self._base = base
@@ -80,6 +82,7 @@ class Fleet:
         self._forks = forks
         self._env = scrub(env)
         self._run_label = run_label
+        self._on_hopeless = on_hopeless
         run_id = uuid.uuid4().hex[:10]
         self.places = FleetPlaces(
             run_id=run_id,
@@ -162,7 +165,12 @@ class Fleet:
             retry_wait_max_s=settings.supervision.backoff_max,
         )
         root = RootActor.start(
-            Roster(self.agent_ids()), book, protocol, limits, restart_agent=self._restart_agent
+            Roster(self.agent_ids()),
+            book,
+            protocol,
+            limits,
+            restart_agent=self._restart_agent,
+            on_hopeless=self._on_hopeless,
         )
         self._undo.append(lambda: root.stop(block=True, timeout=_ASK_S))
         self._root = root.proxy()

@@ -52,6 +52,8 @@ class RootActor(pykka.ThreadingActor):
         roster, book: owned by this actor from now on.
         protocol: the bus, under the name `orchestrator`.
         restart_agent: ends an agent that no longer answers; the supervisor brings the next one.
+        on_hopeless: told why, once, when no agent is left and none will come. Tasks that wait then
+            stay where they are; without it they fail.
     """
 
     use_daemon_thread = True
@@ -64,6 +66,7 @@ class RootActor(pykka.ThreadingActor):
         limits: RootLimits,
         *,
         restart_agent: Callable[[str], None],
+        on_hopeless: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
@@ -72,6 +75,7 @@ class RootActor(pykka.ThreadingActor):
         self._protocol = protocol
         self._limits = limits
         self._restart_agent = restart_agent
+        self._on_hopeless = on_hopeless
         self._clock = clock
         self._retries: dict[str, int] = {}
         self._closing: str | None = None
@@ -243,7 +247,7 @@ class RootActor(pykka.ThreadingActor):
         task, book = running.task, self._book
         if running.canceled:
             book.fail(task, FailureKind.CANCELED, "canceled while it ran", running.agent_id)
-        elif self._hopeless:
+        elif self._hopeless and self._on_hopeless is None:
             book.fail(task, *self._hopeless)
         elif running.attempt >= self._limits.max_attempts:
             text = f"its agent fell {running.attempt} times while it worked on it; last: {why}"
@@ -262,6 +266,9 @@ class RootActor(pykka.ThreadingActor):
         kind = event.reason.failure_kind if event.reason else None
         text = f"no agent can work: {agent.last_failure or 'all of them ended'}"
         self._hopeless = (FailureKind(kind) if kind else FailureKind.CRASH, text)
+        if self._on_hopeless is not None:
+            self._on_hopeless(text)
+            return
         for task in self._book.take_all_waiting():
             self._book.fail(task, *self._hopeless)
 

@@ -17,7 +17,7 @@ from understudy.config import Configuration, load
 from understudy.supervision.forkserver import ForkServer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from understudy.actors.fleet import Fleet
     from understudy.actors.handle import TaskHandle
@@ -41,6 +41,11 @@ class Orchestrator:
         overrides: settings by `section.key`, stronger than file and environment.
         run_label: what its tasks are filed under; `service` tasks outlive their fleet.
 
+    Attributes:
+        config: the settings; change them before `start`.
+        on_hopeless: set it before `start` to be told why, once and in another thread, when no agent
+            is left and none will come; tasks that wait then stay. Without it they fail.
+
     Raises:
         ConfigurationError: a setting is wrong; the message says which, where, and what is allowed.
     """
@@ -56,6 +61,7 @@ class Orchestrator:
         self._env = dict(os.environ if env is None else env)
         self.config: Configuration = load(config_path, self._env, overrides or {})
         self._run_label = run_label
+        self.on_hopeless: Callable[[str], None] | None = None
         self._fleet: Fleet | None = None
 
     def start(self) -> None:
@@ -75,7 +81,15 @@ class Orchestrator:
             from understudy.actors.fleet import Fleet  # noqa: PLC0415 - see above
 
             base = base_of(settings, self._env)
-            fleet = Fleet(settings, base, upstream, forks, self._env, run_label=self._run_label)
+            fleet = Fleet(
+                settings,
+                base,
+                upstream,
+                forks,
+                self._env,
+                run_label=self._run_label,
+                on_hopeless=self.on_hopeless,
+            )
             fleet.start()
         except BaseException:
             forks.close()

@@ -10,7 +10,7 @@ import queue
 import signal
 from typing import TYPE_CHECKING
 
-from understudy.actors.errors import AgentError
+from understudy.actors.errors import AgentError, MachineNotReady
 from understudy.control import ControlServer
 from understudy.orchestrator import Orchestrator, base_of
 
@@ -45,11 +45,15 @@ def serve(orchestrator: Orchestrator, env: Mapping[str, str], ready: Callable[[s
         ready: called with the control socket's path when requests are answered.
 
     Raises:
-        ServiceRunning, SocketInUse, MachineNotReady: it could not start.
+        ServiceRunning, SocketInUse: it could not start.
+        MachineNotReady: it could not start, or no agent is left and none will come.
     """
     settings = orchestrator.config.settings
     state = base_of(settings, env).state_dir
-    signals: queue.SimpleQueue[str] = queue.SimpleQueue()
+    signals: queue.SimpleQueue[str | MachineNotReady] = queue.SimpleQueue()
+    orchestrator.on_hopeless = lambda why: signals.put(
+        MachineNotReady(why, "mend it and start the service again; its tasks are kept")
+    )
     with _only_one(state), _signals_to(signals):
         control = ControlServer(
             settings.communication.socket_path, orchestrator, lambda: signals.put("stop")
@@ -58,9 +62,12 @@ def serve(orchestrator: Orchestrator, env: Mapping[str, str], ready: Callable[[s
             orchestrator.start()
             control.start()
             ready(settings.communication.socket_path)
-            _log.info("stopping on %s", signals.get())
+            reason = signals.get()
+            _log.info("stopping on %s", reason)
             control.close()
             orchestrator.stop(grace_s=settings.supervision.shutdown_timeout)
+            if isinstance(reason, MachineNotReady):
+                raise reason
         finally:
             control.close()
             orchestrator.stop()
@@ -85,7 +92,7 @@ def _only_one(state: Path) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _signals_to(signals: queue.SimpleQueue[str]) -> Generator[None]:
+def _signals_to(signals: queue.SimpleQueue[str | MachineNotReady]) -> Generator[None]:
     """Queue the first SIGTERM or SIGINT; let a second one have its default effect."""
 
     def handle(number: int, _frame: object) -> None:

@@ -56,7 +56,13 @@ class Bus:
 class Fleet:
     """The root with agents that exist only as the messages of this class."""
 
-    def __init__(self, path: Path, agents: int = 2, max_running: int = 10) -> None:
+    def __init__(
+        self,
+        path: Path,
+        agents: int = 2,
+        max_running: int = 10,
+        on_hopeless: Callable[[str], None] | None = None,
+    ) -> None:
         self.clock, self.bus = Clock(), Bus()
         self.store = TaskStore(path / "tasks.db")
         self.ended: list[str] = []
@@ -71,6 +77,7 @@ class Fleet:
             self.bus,
             limits,
             restart_agent=self.ended.append,
+            on_hopeless=on_hopeless,
             clock=self.clock,
         )
         self.root: Any = self.ref.proxy()
@@ -310,6 +317,18 @@ def test_when_no_agent_is_left_everybody_who_waits_is_told(tmp_path: Path) -> No
     assert "the agent image is gone" in (result.error or "")
     with pytest.raises(FleetStopped, match="the agent image is gone"):
         fleet.submit("b")
+    fleet.close()
+
+
+def test_a_service_without_agents_keeps_its_tasks_and_says_why(tmp_path: Path) -> None:
+    told: list[str] = []
+    fleet = Fleet(tmp_path, agents=1, on_hopeless=told.append)
+    (handle,) = fleet.submit("a")
+    reason = ExitReason("permanent", 70, None, "the agent image is gone", "image")
+    fleet.child("agent_000", "gave_up", reason=reason)
+    assert told == ["no agent can work: the agent image is gone"]
+    assert not handle.done()
+    assert [row.task_id for row in fleet.store.unfinished("run")] == ["a"]
     fleet.close()
 
 

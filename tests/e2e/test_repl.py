@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from fakes.program import Program
+
+pytestmark = pytest.mark.podman
+
+
+class Terminal:
+    """The REPL on a terminal of its own."""
+
+    def __init__(self, program: Program) -> None:
+        ours, theirs = os.openpty()
+        self._fd = ours
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "understudy", "repl", "--fake", "--agents", "1"],
+            cwd=program.cwd,
+            env={**program.env, "TERM": "dumb"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self.shown = ""
+
+    def type(self, line: str) -> None:
+        os.write(self._fd, f"{line}\r".encode())
+
+    def expect(self, text: str, timeout_s: float = 30.0) -> None:
+        ends = time.monotonic() + timeout_s
+        start = len(self.shown)
+        while text not in self.shown[start:]:
+            readable, _, _ = select.select([self._fd], [], [], max(0.0, ends - time.monotonic()))
+            if not readable:
+                pytest.fail(f"{text!r} was not shown: {self.shown[-2000:]}")
+            self.shown += os.read(self._fd, 65536).decode(errors="replace")
+
+    def close(self) -> None:
+        os.close(self._fd)
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait(30)
+
+
+def test_status_a_task_its_result_and_quit(program: Program) -> None:
+    terminal = Terminal(program)
+    try:
+        terminal.expect("Commands: status, task TYPE DESCRIPTION")
+        terminal.type("status")
+        terminal.expect('"running": true')
+        terminal.type("task code_review Look at @shop/cart.py")
+        terminal.expect("run as code")
+        terminal.expect(": success")
+        terminal.type("task nonsense x")
+        terminal.expect("code_review")
+        terminal.type("frobnicate")
+        terminal.expect("unknown command")
+        terminal.type("quit")
+        assert terminal.process.wait(30) == 0
+    finally:
+        terminal.close()
