@@ -6,6 +6,7 @@ worker thread, so that a ping is answered, and a cancellation taken, in the midd
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -106,8 +107,8 @@ class ClaudeAgent(pykka.ThreadingActor):
 
     def on_start(self) -> None:
         """Take requests, and warm up meanwhile."""
-        self._protocol.register_handler(MessageType.TASK_REQUEST, self.actor_ref.tell)
-        self._protocol.register_handler(MessageType.COORDINATION, self.actor_ref.tell)
+        self._protocol.register_handler(MessageType.TASK_REQUEST, self._pass_on)
+        self._protocol.register_handler(MessageType.COORDINATION, self._pass_on)
         self._worker.start()
         self.is_running = True
         if self._warm_for:
@@ -142,6 +143,14 @@ class ClaudeAgent(pykka.ThreadingActor):
             case _:
                 _log.warning("%s: message ignored: %r", self.agent_id, message)
 
+    def _pass_on(self, message: AgentMessage) -> None:
+        """Hand a message from the bus to the loop; called in the bus's thread.
+
+        What comes after the actor's end is dropped: its supervisor tells the orchestrator.
+        """
+        with contextlib.suppress(pykka.ActorDeadError):
+            self.actor_ref.tell(message)
+
     def _take(self, request: AgentMessage) -> None:
         if self.current_task is not None:
             busy = {"kind": "busy", "message": f"{self.agent_id} runs another task"}
@@ -168,9 +177,10 @@ class ClaudeAgent(pykka.ThreadingActor):
             except (AgentError, OSError) as error:
                 _log.warning("%s cannot go on", self.agent_id, exc_info=True)
                 self.actor_ref.tell(_Crashed(explain(error, self._seat), task_id))
+                return
 
     def _end(self, crash: AgentCrash, task_id: str | None) -> None:
-        payload = {"kind": crash.kind.value, "message": crash.detail, "task_id": task_id}
+        payload = {"crash": crash.kind.value, "message": crash.detail, "task_id": task_id}
         self._protocol.send(ORCHESTRATOR, MessageType.ERROR, payload)
         self._on_ended(crash)
 

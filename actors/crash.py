@@ -32,7 +32,10 @@ def explain(error: Exception, seat: Seat) -> AgentCrash:
         case TurnStalled():
             return AgentCrash(FailureKind.HUNG, str(error))
         case ClaudeError():
-            return AgentCrash(_lost_cli(seat), str(error))
+            kind = _lost_cli(seat)
+            if kind is FailureKind.IMAGE:
+                return AgentCrash(kind, f"the image {seat.image} has no claude that runs: {error}")
+            return AgentCrash(kind, str(error))
         case PodmanError(kind="image_missing"):
             return AgentCrash(FailureKind.IMAGE, str(error))
         case _:

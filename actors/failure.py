@@ -142,6 +142,8 @@ _BY_TEXT = (
 )
 _SERVER_ERRORS = range(500, 600)
 _EXIT_NOT_RUNNABLE = (126, 127)
+# What the container's init says when the image has no CLI; its exit code does not tell.
+_NO_PROGRAM = "failed to exec pid1"
 # The CLI's own complaints about how it was started; starting it the same way again cannot help.
 _BAD_START = ("error: option", "unknown option", "is not valid JSON", "--json-schema")
 
@@ -182,7 +184,7 @@ def classify_exit(
     """
     if oom:
         return FailureKind.OOM
-    if exit_code in _EXIT_NOT_RUNNABLE:
+    if exit_code in _EXIT_NOT_RUNNABLE or _NO_PROGRAM in stderr_tail:
         return FailureKind.IMAGE
     if any(words in stderr_tail for words in _BAD_START):
         return FailureKind.CONFIG

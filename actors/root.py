@@ -165,8 +165,11 @@ class RootActor(pykka.ThreadingActor):
                 self._stale += 1
             case AgentMessage(message_type=MessageType.STATUS_UPDATE):
                 self._on_status(message)
+            case AgentMessage(message_type=MessageType.ERROR, payload={"crash": str(kind)}):
+                agent = self._roster[message.sender_id]
+                agent.crash_kind, agent.last_failure = kind, message.payload.get("message")
             case AgentMessage(message_type=MessageType.ERROR):
-                self._on_error(message)
+                self._on_refusal(message)
             case AgentMessage(message_type=MessageType.TASK_RESPONSE):
                 self._on_result(message)
             case "tick":
@@ -191,10 +194,15 @@ class RootActor(pykka.ThreadingActor):
             agent.container_pid = payload.get("container_pid")
             self._dispatch()
 
-    def _on_error(self, message: AgentMessage) -> None:
+    def _on_refusal(self, message: AgentMessage) -> None:
+        """An agent did not take the task it was given: it waits again, at no cost."""
         agent = self._roster[message.sender_id]
-        agent.crash_kind = message.payload.get("kind")
-        agent.last_failure = message.payload.get("message")
+        running = self._book.running.get(agent.task_id) if agent.task_id else None
+        if running is None:
+            return
+        agent.task_id = None
+        why = f"{agent.agent_id} did not take it: {message.payload.get('message')}"
+        self._book.requeue(running.task, why, after_s=self._limits.retry_wait_min_s, free=True)
 
     def _on_result(self, message: AgentMessage) -> None:
         result = TaskResult.from_wire(message.payload)

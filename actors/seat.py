@@ -80,6 +80,11 @@ class Seat:
         return self._type.name if self._clean and self._type and self._alive() else None
 
     @property
+    def image(self) -> str:
+        """The image that its containers are made from."""
+        return self._plan.image
+
+    @property
     def container_name(self) -> str | None:
         """The running container's name, or None."""
         return self._container.spec.name if self._container else None

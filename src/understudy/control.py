@@ -83,6 +83,8 @@ class ControlServer:
             payload = {"error": f"the request is not understood: {error}", "type": "BadRequest"}
             kind = MessageType.ERROR
         self._send(request, kind, payload)
+        if payload.get("stopping") is True:
+            self._stop()
 
     def _do(self, request: AgentMessage) -> dict[str, Any]:
         payload = request.payload
@@ -99,7 +101,6 @@ class ControlServer:
             case "cancel":
                 return {"canceled": self._orchestrator.cancel(payload["task_id"])}
             case "stop":
-                self._stop()
                 return {"stopping": True}
             case verb:
                 raise ServiceError(f"the service does not know {verb!r}")

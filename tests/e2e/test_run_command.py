@@ -73,7 +73,7 @@ def test_a_generic_task_gives_its_final_text(program: Program) -> None:
 
 
 def test_people_see_findings_and_a_table(program: Program) -> None:
-    done = program.run("run", "--type", "code_review", "-f", "shop/payments.py", "--fake")
+    done = program.run("run", "--type", "code_review", "-f", "shop/cart.py", "--fake")
     assert done.code == 0, done.err
     assert "run as code" in done.out
     assert "success" in done.out

@@ -146,3 +146,8 @@ def test_other_endings_are_told_apart(fields: dict[str, Any], kind: str) -> None
 )
 def test_ends_are_told_apart(exit_code: int | None, oom: bool, said: str, kind: str) -> None:
     assert classify_exit(exit_code, oom=oom, stderr_tail=said) is FailureKind(kind)
+
+
+def test_an_image_without_the_cli_is_told_by_the_words_of_its_init() -> None:
+    words = "ERROR (catatonit:6): failed to exec pid1: No such file or directory"
+    assert classify_exit(1, stderr_tail=words) is FailureKind.IMAGE

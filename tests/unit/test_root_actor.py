@@ -255,6 +255,19 @@ def test_a_bad_key_fails_the_task_at_once(fleet: Fleet) -> None:
     assert handle.wait(1).failure_kind == "auth"
 
 
+def test_a_task_that_its_agent_refuses_waits_again_at_no_cost(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    busy = {"kind": "busy", "message": "agent_000 runs another task"}
+    fleet.tell(fleet.message("agent_000", MessageType.ERROR, busy))
+    fleet.state("agent_000")
+    fleet.clock.now += 1
+    fleet.tell("tick")
+    assert fleet.given() == [("agent_000", "a"), ("agent_000", "a")]
+    fleet.answer("agent_000", "a")
+    assert handle.wait(1).attempts == 1
+
+
 def test_a_waiting_task_is_canceled_without_an_agent(fleet: Fleet) -> None:
     (handle,) = fleet.submit("a")
     assert fleet.root.cancel("a").get(timeout=5)
