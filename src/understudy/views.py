@@ -89,7 +89,8 @@ class Progress:
         if event.kind == "finished":
             since = self._started.get(event.task_id, time.monotonic())
             self._took[event.task_id] = time.monotonic() - since
-        row["text"] = event.text.splitlines()[0] if event.text else ""
+        text = event.text.partition(": ")[2] if event.kind == "finished" else event.text
+        row["text"] = text.splitlines()[0] if text else ""
         if event.kind != "progress":
             row["state"] = _word(event)
         if self._live is None:
@@ -107,9 +108,12 @@ def _word(event: TaskEvent) -> str:
 
 def result_table(results: Iterable[TaskResult], titles: Mapping[str, str]) -> Table:
     """One line for each result."""
-    table = Table(title="results", title_justify="left", header_style="bold")
-    for name in ("task", "status", "agent", "time", "attempts", "tokens in/out", "cost"):
-        table.add_column(name, justify="right" if name in ("time", "attempts", "cost") else "left")
+    table = Table(header_style="bold")
+    table.add_column("task", overflow="fold", min_width=18)
+    for name in ("status", "agent"):
+        table.add_column(name, no_wrap=True)
+    for name in ("time", "tries", "tokens", "cost"):
+        table.add_column(name, justify="right", no_wrap=True)
     for result in results:
         usage = result.usage
         cost = "unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"
