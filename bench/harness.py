@@ -16,11 +16,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import psutil
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-_NOISY_LOAD = 0.5
+# Before each round, while nothing of ours works: others' share of the machine.
+_LOOK_S = 0.5
+_NOISY_PERCENT = 15.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def run(bench: Bench, rounds: int, seed: int) -> Outcome:
     for number in range(rounds):
         names = list(bench.contenders)
         order.shuffle(names)
-        if os.getloadavg()[0] > _NOISY_LOAD * (os.cpu_count() or 1):
+        if psutil.cpu_percent(interval=_LOOK_S) > _NOISY_PERCENT:
             outcome.noisy += 1
         row = {name: bench.contenders[name]() for name in names}
         outcome.rounds.append(row)
