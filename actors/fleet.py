@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -11,6 +12,8 @@ import time
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import pykka
 
 from understudy.supervision import ChildEvent, ForkServer, Supervisor
 from understudy.transport import Agent2AgentProtocol, ChannelClosed, UnixSocketChannel
@@ -39,8 +42,6 @@ from .tasks.store import TaskStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pykka import ActorRef
-
     from understudy.supervision import ChildSpec
 
     from .settings import Settings
@@ -52,6 +53,7 @@ _log = logging.getLogger(__name__)
 CONTAINER_USER = (1000, 1000)
 _TICK_S = 0.5
 _ASK_S = 30.0
+_CANCEL_S = 5.0
 # What a child that does not listen takes beyond its time, to its end by SIGKILL.
 _DEAF_CHILD_S = 8.0
 
@@ -235,7 +237,7 @@ class Fleet:
         services = Supervisor.start(services_supervisor(settings, children), self._forks, listener)
         self._stop_later(services, len(children))
 
-    def _stop_later(self, supervisor: ActorRef[Supervisor], children: int) -> None:
+    def _stop_later(self, supervisor: pykka.ActorRef[Supervisor], children: int) -> None:
         """Have the supervisor end its children, one after the other, when the fleet stops."""
         each_s = self.settings.supervision.shutdown_timeout + _DEAF_CHILD_S
         limit_s = children * each_s + _ASK_S
@@ -272,21 +274,24 @@ class Fleet:
         """
         if self._stopped.is_set():
             return
-        keep = self._run_label == "service"
         if self._root is not None:
-            running = self._root.drain(why, keep_waiting=keep).get(timeout=_ASK_S)
-            self._wait_for_running(running, grace_s)
-            if not keep:
-                for task_id in running:
-                    self._root.cancel(task_id).get(timeout=_ASK_S)
-                self._wait_for_running(running, 5.0)
-            self._root.abandon(keep=keep).get(timeout=_ASK_S)
+            with contextlib.suppress(FleetStopped):
+                self._drain(why, grace_s, keep=self._run_label == "service")
         self._unwind()
+
+    def _drain(self, why: str, grace_s: float, *, keep: bool) -> None:
+        running: list[str] = self._ask("drain", why, keep_waiting=keep)
+        self._wait_for_running(running, grace_s)
+        if not keep:
+            for task_id in running:
+                self.cancel(task_id)
+            self._wait_for_running(running, _CANCEL_S)
+        self._ask("abandon", keep=keep)
 
     def _wait_for_running(self, running: list[str], limit_s: float) -> None:
         ends = time.monotonic() + limit_s
         while running and time.monotonic() < ends:
-            if self._root.status().get(timeout=_ASK_S)["running"] == 0:
+            if self.status()["running"] == 0:
                 return
             time.sleep(0.05)
 
@@ -316,7 +321,7 @@ class Fleet:
         if self._root is None or self._stopped.is_set():
             raise FleetStopped("the fleet does not run")
         handles = [TaskHandle(task.task_id, self.cancel) for task in tasks]
-        self._root.submit(tasks, handles).get(timeout=_ASK_S)
+        self._ask("submit", tasks, handles)
         return handles
 
     def recover(self) -> list[TaskHandle]:
@@ -325,19 +330,30 @@ class Fleet:
         rows = self.store.unfinished(self._run_label)
         tasks = [(self.store.task(row.task_id), row.attempts) for row in rows]
         handles = [TaskHandle(row.task_id, self.cancel) for row in rows]
-        self._root.recover(tasks, handles).get(timeout=_ASK_S)
+        self._ask("recover", tasks, handles)
         return handles
 
     def cancel(self, task_id: str) -> bool:
         """End that task; False when it is not known or over."""
-        return bool(self._root.cancel(task_id).get(timeout=_ASK_S))
+        return bool(self._ask("cancel", task_id))
 
     def status(self) -> dict[str, Any]:
         """See `RootActor.status`."""
-        status: dict[str, Any] = self._root.status().get(timeout=_ASK_S)
+        status: dict[str, Any] = self._ask("status")
         return status
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _ask(self, method: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - a proxy's call
+        """Call a method of the root actor.
+
+        Raises:
+            FleetStopped: it has ended; the log says why.
+        """
+        try:
+            return getattr(self._root, method)(*args, **kwargs).get(timeout=_ASK_S)
+        except pykka.ActorDeadError:
+            raise FleetStopped(f"the orchestrator has ended; {self._see_logs()}") from None
 
     def _restart_agent(self, agent_id: str) -> None:
         self._agents.kill_child(agent_id)

@@ -5,6 +5,7 @@ Agents and supervisors only tell it what happened; it decides.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -13,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from understudy.supervision import ChildEvent
-from understudy.transport import AgentMessage, ChannelClosed, MessageType, PeerUnknown
+from understudy.transport import (
+    AgentMessage,
+    EncodeError,
+    ErrorKind,
+    FrameTooLarge,
+    MessageType,
+    TransportError,
+)
 
 from .errors import FleetStopped
 from .failure import POLICIES, FailureKind
@@ -21,6 +29,7 @@ from .tasks.task import Task, TaskResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from understudy.transport import Agent2AgentProtocol
 
@@ -87,6 +96,19 @@ class RootActor(pykka.ThreadingActor):
         """Listen to the agents."""
         for kind in (MessageType.STATUS_UPDATE, MessageType.ERROR):
             self._protocol.register_handler(kind, self.actor_ref.tell)
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,  # noqa: ARG002 - pykka's signature
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,  # noqa: ARG002 - likewise
+    ) -> None:
+        """After an error of our own, or of the disk: whoever waits is told so, at once."""
+        text = f"the orchestrator cannot go on: {exception_value}"
+        _log.critical(text, exc_info=exception_value)
+        if self._on_hopeless is not None:
+            self._on_hopeless(text)
+        self._book.give_up(text)
 
     # -- what callers ask ---------------------------------------------------------------------
 
@@ -302,9 +324,13 @@ class RootActor(pykka.ThreadingActor):
     def _give(self, task: Task, agent_id: str) -> None:
         agent = self._roster[agent_id]
         order = {"task": task.to_wire(), "attempt": self._book.attempt_of(task)}
+        limit_s = task.timeout + 2 * _OVERTIME_S
         try:
-            self._protocol.send_task_request(agent_id, order, self.actor_ref.tell)
-        except (PeerUnknown, ChannelClosed):
+            self._protocol.send_task_request(agent_id, order, self._answered, timeout_s=limit_s)
+        except (EncodeError, FrameTooLarge) as error:
+            self._book.fail(task, FailureKind.INTERNAL, f"the task cannot be sent: {error}")
+            return
+        except TransportError:
             agent.state = "down"
             self._book.put_back(task)
             return
@@ -329,8 +355,18 @@ class RootActor(pykka.ThreadingActor):
         self._book.requeue(task, why, after_s=wait_s, free=not policy.uses_attempt)
         return True
 
+    def _answered(self, message: AgentMessage) -> None:
+        """Take the answer to a request; called in the bus's thread.
+
+        That there was none in time, or that the bus has gone, is told by other ways too.
+        """
+        if message.payload.get("kind") in (ErrorKind.TIMEOUT, ErrorKind.CLOSED):
+            return
+        with contextlib.suppress(pykka.ActorDeadError):
+            self.actor_ref.tell(message)
+
     def _send(self, agent_id: str, payload: dict[str, Any]) -> None:
         try:
             self._protocol.send(agent_id, MessageType.COORDINATION, payload)
-        except (PeerUnknown, ChannelClosed) as error:
+        except TransportError as error:
             _log.info("not delivered to %s: %s", agent_id, error)

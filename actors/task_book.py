@@ -140,6 +140,21 @@ class TaskBook:
             )
         )
 
+    def give_up(self, error: str) -> None:
+        """Tell every watcher that its task will not end here. The store is left as it is."""
+        for task_id, handle in list(self._handles.items()):
+            handle.finish(
+                TaskResult(
+                    task_id=task_id,
+                    agent_id="none",
+                    status="failed",
+                    result={},
+                    error=error,
+                    failure_kind=FailureKind.INTERNAL.value,
+                )
+            )
+        self._handles.clear()
+
     def take_waiting(self, task_id: str) -> Task | None:
         """Remove that task from those that wait."""
         for entry in self._delayed:

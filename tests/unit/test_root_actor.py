@@ -39,9 +39,14 @@ class Bus:
         pass
 
     def send_task_request(
-        self, receiver_id: str, task: dict[str, Any], callback: Callable[[AgentMessage], None]
+        self,
+        receiver_id: str,
+        task: dict[str, Any],
+        callback: Callable[[AgentMessage], None],
+        *,
+        timeout_s: float,
     ) -> str:
-        del callback
+        del callback, timeout_s
         if receiver_id in self.gone:
             raise PeerUnknown(receiver_id, ())
         self.given.append((receiver_id, task))
@@ -343,6 +348,17 @@ def test_a_service_without_agents_keeps_its_tasks_and_says_why(tmp_path: Path) -
     assert not handle.done()
     assert [row.task_id for row in fleet.store.unfinished("run")] == ["a"]
     fleet.close()
+
+
+def test_when_the_disk_is_full_whoever_waits_is_told(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    fleet.store.close()  # every write fails from now on
+    result = TaskResult("a", "agent_000", "success", {}).to_wire()
+    fleet.ref.tell(fleet.message("agent_000", MessageType.TASK_RESPONSE, result))
+    told = handle.wait(5)
+    assert told.failure_kind == "internal"
+    assert "cannot go on" in (told.error or "")
 
 
 def test_a_draining_fleet_takes_nothing_and_names_what_runs(fleet: Fleet) -> None:
