@@ -111,6 +111,7 @@ class ClaudeAgent(pykka.ThreadingActor):
         self._protocol.register_handler(MessageType.COORDINATION, self._pass_on)
         self._worker.start()
         self.is_running = True
+        self._work.put(self._seat.remove_predecessors)
         if self._warm_for:
             self._work.put(lambda: self._seat.warm_up(cast("str", self._warm_for)))
         self._work.put(lambda: self.actor_ref.tell(_Tidy()))

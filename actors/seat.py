@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .claude import ClaudeClient, ClaudeError
 from .claude.argv import CLI_ENV, CliRole, cli_argv
 from .claude.transcript import leftovers, settle_and_archive
-from .podman import Container, ContainerSpec, container_name
+from .podman import Container, ContainerSpec, container_name, run_podman
 from .tasks.types import TASK_TYPES, TaskType
 from .workspace import Workspace
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _log = logging.getLogger(__name__)
+
+_PODMAN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,23 @@ class Seat:
             client.initialize(timeout_s=self._plan.startup_timeout_s)
             self._initialized = True
         return client
+
+    def remove_predecessors(self) -> None:
+        """End the containers of this agent's earlier incarnations.
+
+        End of file ends a CLI only between its tool calls: one in the middle of a command works on.
+
+        Raises:
+            PodmanError: podman failed.
+        """
+        if self._plan.incarnation == 1:
+            return
+        mine = {"run": self._plan.run_id, "agent": self._plan.agent_id}
+        filters = [f"--filter=label=understudy.{key}={value}" for key, value in mine.items()]
+        env = self._plan.podman_env
+        found = run_podman("ps", "-aq", *filters, timeout_s=_PODMAN_S, env=env)
+        if ids := found.stdout.split():
+            run_podman("rm", "-f", "-i", "-t", "0", *ids, timeout_s=_PODMAN_S, env=env)
 
     def warm_up(self, task_type: str) -> None:
         """Have a clean, ready CLI for that type ahead of need."""

@@ -62,6 +62,26 @@ def test_a_task_is_done_after_a_part_of_its_agent_was_killed(
     assert fleet.get_agent_status()["agent_000"]["incarnation"] == 2
 
 
+def test_the_next_incarnation_ends_the_container_that_still_works(
+    fleet: Orchestrator, until: Callable[..., Any]
+) -> None:
+    script = '@@ [{"tool":"Bash","input":{"command":"sleep 5"}},{"text":"slept"}] @@'
+    handle = fleet.submit(Task(description=script, timeout=60))
+    for event in handle.events(timeout_s=60):
+        if event.kind == "progress":
+            break
+    agent = fleet.get_agent_status()["agent_000"]
+    os.kill(agent["pid"], signal.SIGKILL)
+    until(lambda: works_again(fleet), 30.0)
+    assert not psutil.pid_exists(agent["container_pid"])
+    assert handle.wait(timeout_s=60).status == "success"
+
+
+def works_again(fleet: Orchestrator) -> bool:
+    agent = fleet.get_agent_status()["agent_000"]
+    return agent["incarnation"] == 2 and agent["state"] == "busy"
+
+
 def test_the_gateway_killed_in_mid_turn_does_not_lose_the_task(
     fleet: Orchestrator, until: Callable[..., Any]
 ) -> None:

@@ -32,18 +32,19 @@ class Terminal:
         )
         os.close(theirs)
         self.shown = ""
+        self._seen = 0
 
     def type(self, line: str) -> None:
         os.write(self._fd, f"{line}\r".encode())
 
     def expect(self, text: str, timeout_s: float = 30.0) -> None:
         ends = time.monotonic() + timeout_s
-        start = len(self.shown)
-        while text not in self.shown[start:]:
+        while text not in self.shown[self._seen :]:
             readable, _, _ = select.select([self._fd], [], [], max(0.0, ends - time.monotonic()))
             if not readable:
                 pytest.fail(f"{text!r} was not shown: {self.shown[-2000:]}")
             self.shown += os.read(self._fd, 65536).decode(errors="replace")
+        self._seen = self.shown.index(text, self._seen) + len(text)
 
     def close(self) -> None:
         os.close(self._fd)
