@@ -22,7 +22,7 @@ _TIMEOUT_S = 300.0
 @config_options
 @json_option
 def demo(config_path: str | None, settings: tuple[str, ...], as_json: bool) -> int:
-    """Let three agents review a small example repository in parallel.
+    """Let three agents review a small example repository.
 
     Uses the real API when a key is in the environment, else the scripted model.
     """

@@ -27,7 +27,7 @@ _MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 def doctor(
     fix: bool, quiet: bool, config_path: str | None, settings: tuple[str, ...], as_json: bool
 ) -> int:
-    """Check everything that agents need of this machine, and say how to mend what is missing."""
+    """Check this machine, and say how to mend what is missing."""
     from understudy.actors.gateway import find_credentials  # noqa: PLC0415 - when it is needed
 
     config = read_config(config_path, settings).settings
@@ -157,7 +157,7 @@ def fake_api(
     require_key: str | None,
     log: str | None,
 ) -> int:
-    """Serve a scripted model in place of the real API, for tests, demos and benchmarks."""
+    """Serve a scripted model in place of the real API."""
     from understudy.fakeapi import run_server  # noqa: PLC0415 - aiohttp, when it is needed
 
     if port is None and unix is None:

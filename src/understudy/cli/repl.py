@@ -31,7 +31,10 @@ quit                        end the fleet and leave (also Ctrl-D)"""
 def repl(
     agents: int | None, fake: bool | None, config_path: str | None, settings: tuple[str, ...]
 ) -> int:
-    """Start a fleet of its own and take commands: status, task TYPE DESCRIPTION, quit."""
+    """Start a fleet and take commands at a prompt.
+
+    Commands: status, task TYPE DESCRIPTION, result ID, quit.
+    """
     from prompt_toolkit import PromptSession  # noqa: PLC0415 - for this command alone
     from prompt_toolkit.completion import NestedCompleter  # noqa: PLC0415 - likewise
     from prompt_toolkit.history import FileHistory  # noqa: PLC0415 - likewise

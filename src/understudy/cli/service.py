@@ -60,7 +60,10 @@ def need_service(config: Configuration) -> ServiceClient:
 def serve(
     agents: int | None, fake: bool | None, config_path: str | None, settings: tuple[str, ...]
 ) -> int:
-    """Run the service in the foreground until SIGTERM, Ctrl-C or `understudy stop`."""
+    """Run the service in the foreground.
+
+    It ends on SIGTERM, Ctrl-C or `understudy stop`; tasks that wait are kept.
+    """
     from understudy import service  # noqa: PLC0415 - the fleet's modules, when needed
     from understudy.logs import configure_logging  # noqa: PLC0415 - likewise
     from understudy.orchestrator import Orchestrator, base_of  # noqa: PLC0415 - likewise

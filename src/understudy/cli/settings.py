@@ -22,7 +22,7 @@ def show(config_path: str | None, settings: tuple[str, ...], as_json: bool) -> i
         print_json({row.name: {"value": row.value, "origin": row.origin} for row in rows})
         return 0
     width = max(len(row.name) for row in rows)
-    values = [str(row.value) for row in rows]
+    values = ["null" if row.value is None else str(row.value) for row in rows]
     value_width = max(len(value) for value in values)
     for row, value in zip(rows, values, strict=True):
         click.echo(f"{row.name:<{width}}  {value:<{value_width}}  {row.origin}")

@@ -80,7 +80,7 @@ def tasks(
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.submitted_at))
         agent = row.agent_id or "-"
         task = row.task
-        title = task.description.splitlines()[0][:60] if task.description else ""
+        title = ", ".join([*task.files[:2], *task.description.splitlines()[:1]])[:60]
         click.echo(
             f"{task.task_id}  {row.state:<9} {task.task_type:<15} {agent:<10} {when}  {title}"
         )
