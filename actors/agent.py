@@ -10,7 +10,7 @@ import contextlib
 import logging
 import queue
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,13 +21,14 @@ from understudy.transport import (
     Agent2AgentProtocol,
     AgentMessage,
     ChannelClosed,
+    EncodeError,
+    FrameTooLarge,
     MessageType,
 )
 
 from .bus import join_bus
 from .crash import AgentCrash, explain
-from .errors import AgentError
-from .failure import POLICIES
+from .failure import POLICIES, FailureKind
 from .fleet_places import ORCHESTRATOR
 from .seat import Seat, SeatPlan
 from .task_runner import Job, TaskRunner
@@ -35,6 +36,7 @@ from .tasks.task import Task, TaskResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from understudy.supervision import ChildContext
 
@@ -125,6 +127,15 @@ class ClaudeAgent(pykka.ThreadingActor):
         self._worker.join(timeout=5.0)
         self._seat.close()
 
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,  # noqa: ARG002 - pykka's signature
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,  # noqa: ARG002 - likewise
+    ) -> None:
+        """After an error of our own: end, so that the supervisor starts the next one."""
+        self._on_ended(AgentCrash(FailureKind.CRASH, f"the agent failed: {exception_value}"))
+
     def on_receive(self, message: object) -> None:
         """Handle one message, in the actor's thread; never blocks on the work."""
         match message:
@@ -134,7 +145,7 @@ class ClaudeAgent(pykka.ThreadingActor):
                 self._runner.cancel(task_id)
             case _Finished(request, result):
                 self.current_task = None
-                self._protocol.send_task_response(request, result.to_wire())
+                self._respond(request, result)
             case _Tidy():
                 self._tell_state("ready")
             case _Crashed(crash, task_id):
@@ -143,6 +154,20 @@ class ClaudeAgent(pykka.ThreadingActor):
                 message()
             case _:
                 _log.warning("%s: message ignored: %r", self.agent_id, message)
+
+    def _respond(self, request: AgentMessage, result: TaskResult) -> None:
+        try:
+            self._protocol.send_task_response(request, result.to_wire())
+        except (EncodeError, FrameTooLarge) as error:
+            text = f"the result cannot be sent: {error}"
+            failed = replace(
+                result,
+                status="failed",
+                result={},
+                error=text,
+                failure_kind=FailureKind.INTERNAL.value,
+            )
+            self._protocol.send_task_response(request, failed.to_wire())
 
     def _pass_on(self, message: AgentMessage) -> None:
         """Hand a message from the bus to the loop; called in the bus's thread.
@@ -175,7 +200,7 @@ class ClaudeAgent(pykka.ThreadingActor):
             task_id = self.current_task.task_id if self.current_task else None
             try:
                 work()
-            except (AgentError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor must know
                 _log.warning("%s cannot go on", self.agent_id, exc_info=True)
                 self.actor_ref.tell(_Crashed(explain(error, self._seat), task_id))
                 return

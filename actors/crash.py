@@ -26,6 +26,13 @@ class AgentCrash(AgentError):
 
 def explain(error: Exception, seat: Seat) -> AgentCrash:
     """What an error in the agent's work means, by its container and by the CLI's last words."""
+    try:
+        return _explain(error, seat)
+    except (AgentError, OSError) as second:  # podman itself fails: what is known must do
+        return AgentCrash(FailureKind.CRASH, f"{error} (and then: {second})")
+
+
+def _explain(error: Exception, seat: Seat) -> AgentCrash:
     match error:
         case AgentCrash():
             return error

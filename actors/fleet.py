@@ -18,7 +18,7 @@ import pykka
 from understudy.supervision import ChildEvent, ForkServer, Supervisor
 from understudy.transport import Agent2AgentProtocol, ChannelClosed, UnixSocketChannel
 
-from .errors import FleetStopped, MachineNotReady
+from .errors import AgentError, FleetStopped, MachineNotReady
 from .fleet_places import ORCHESTRATOR, FleetBase, FleetPlaces, Upstream
 from .fleet_specs import (
     agent_ids,
@@ -30,7 +30,14 @@ from .fleet_specs import (
 )
 from .gateway import scrub
 from .handle import TaskHandle
-from .housekeeping import LOCK_NAME, prune, remove_dead_runs, take_lock
+from .housekeeping import (
+    LOCK_NAME,
+    SERVICE_LABEL,
+    end_dead_tasks,
+    prune,
+    remove_dead_runs,
+    take_lock,
+)
 from .podman import image_exists, image_tag, podman_env
 from .podman.guard import Guard
 from .root import RootActor, RootLimits
@@ -53,6 +60,7 @@ _log = logging.getLogger(__name__)
 CONTAINER_USER = (1000, 1000)
 _TICK_S = 0.5
 _ASK_S = 30.0
+_DAY_S = 24 * 3600.0
 _CANCEL_S = 5.0
 # What a child that does not listen takes beyond its time, to its end by SIGKILL.
 _DEAF_CHILD_S = 8.0
@@ -63,7 +71,7 @@ class Fleet:
 
     Args:
         forks: started already; this fleet closes it.
-        run_label: `service` for the long-running one (its tasks outlive it), else any word.
+        keeps_tasks: its tasks outlive it and wait for the next such fleet: the service.
         on_hopeless: see `RootActor`.
     """
 
@@ -75,7 +83,7 @@ class Fleet:
         forks: ForkServer,
         env: Mapping[str, str],
         *,
-        run_label: str = "embedded",
+        keeps_tasks: bool = False,
         on_hopeless: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings
@@ -83,7 +91,7 @@ class Fleet:
         self._upstream = upstream
         self._forks = forks
         self._env = scrub(env)
-        self._run_label = run_label
+        self._keeps_tasks = keeps_tasks
         self._on_hopeless = on_hopeless
         run_id = uuid.uuid4().hex[:10]
         self.places = FleetPlaces(
@@ -97,6 +105,7 @@ class Fleet:
         self._events: queue.SimpleQueue[ChildEvent] = queue.SimpleQueue()
         self._undo: list[Callable[[], object]] = []
         self._stopped = threading.Event()
+        self._is_up = False
         self._root: Any = None
         self._agents: Any = None
 
@@ -134,7 +143,10 @@ class Fleet:
 
     def _make_places(self) -> None:
         places = self.places
-        for folder in (places.work_dir, places.transcripts, places.logs, places.run_dir):
+        places.work_dir.mkdir(mode=0o700, parents=True)
+        # At once: who finds the folder and not the lock takes the run for dead.
+        lock = take_lock(places.work_dir / LOCK_NAME)
+        for folder in (places.transcripts, places.logs, places.run_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (places.run_dir, places.work_dir):
             self._undo.append(partial(shutil.rmtree, folder, ignore_errors=True))
@@ -142,7 +154,7 @@ class Fleet:
             # The container's user must enter it; the folder above is closed to everybody else.
             places.socket_dir(agent_id).mkdir(mode=0o755)
             (places.work_dir / agent_id).mkdir()
-        self._undo.append(partial(os.close, take_lock(places.work_dir / LOCK_NAME)))
+        self._undo.append(partial(os.close, lock))
         self.store = TaskStore(self._base.state_dir / "tasks.db")
         self._undo.append(self.store.close)
 
@@ -159,7 +171,8 @@ class Fleet:
         tasks = TaskQueue(
             max_size=settings.task_queue.max_size, ageing_s=settings.task_queue.ageing
         )
-        book = TaskBook(tasks, self.store, self._run_label)
+        label = SERVICE_LABEL if self._keeps_tasks else places.run_id
+        book = TaskBook(tasks, self.store, label)
         limits = RootLimits(
             max_running=settings.orchestrator.max_workers,
             max_attempts=settings.supervision.max_attempts,
@@ -216,14 +229,16 @@ class Fleet:
 
         def listener(event: ChildEvent) -> None:
             tell(event)
-            self._events.put(event)
+            if not self._is_up:
+                self._events.put(event)
 
         self._start_services(listener)
         agents = Supervisor.start(agents_supervisor(self.settings, specs), self._forks, listener)
         self._agents = agents.proxy()
         self._stop_later(agents, len(specs))
         self._await_ready({*ids, "gateway"})
-        self._in_background(partial(self._tidy, env))
+        self._is_up = True
+        self._in_background(partial(self._tidy_daily, env))
 
     def _start_services(self, listener: Callable[[ChildEvent], None]) -> None:
         settings, places, upstream = self.settings, self.places, self._upstream
@@ -276,7 +291,7 @@ class Fleet:
             return
         if self._root is not None:
             with contextlib.suppress(FleetStopped):
-                self._drain(why, grace_s, keep=self._run_label == "service")
+                self._drain(why, grace_s, keep=self._keeps_tasks)
         self._unwind()
 
     def _drain(self, why: str, grace_s: float, *, keep: bool) -> None:
@@ -327,7 +342,7 @@ class Fleet:
     def recover(self) -> list[TaskHandle]:
         """Take up the unfinished tasks of an earlier service."""
         assert self.store is not None
-        rows = self.store.unfinished(self._run_label)
+        rows = self.store.unfinished(SERVICE_LABEL)
         tasks = [(self.store.task(row.task_id), row.attempts) for row in rows]
         handles = [TaskHandle(row.task_id, self.cancel) for row in rows]
         self._ask("recover", tasks, handles)
@@ -354,16 +369,25 @@ class Fleet:
             return getattr(self._root, method)(*args, **kwargs).get(timeout=_ASK_S)
         except pykka.ActorDeadError:
             raise FleetStopped(f"the orchestrator has ended; {self._see_logs()}") from None
+        except pykka.Timeout:
+            raise FleetStopped(f"the orchestrator did not answer in {_ASK_S:g} s") from None
 
     def _restart_agent(self, agent_id: str) -> None:
         self._agents.kill_child(agent_id)
 
-    def _tidy(self, env: dict[str, str]) -> None:
-        """Remove what dead runs left, and what is older than it is to be kept."""
-        remove_dead_runs(self._base, env)
+    def _tidy_daily(self, env: dict[str, str]) -> None:
+        """Remove what dead runs left, and what is older than it is to be kept; now and each day."""
         assert self.store is not None
         folders = (self.places.transcripts, self.places.logs)
-        prune(self.store, folders, self.settings.storage.keep_days, now=time.time())
+        keep_days = self.settings.storage.keep_days
+        while True:
+            try:
+                end_dead_tasks(self.store, remove_dead_runs(self._base, env, now=time.time()))
+                prune(self.store, folders, keep_days, now=time.time())
+            except (AgentError, OSError) as error:
+                _log.warning("tidying up failed, it is tried again tomorrow: %s", error)
+            if self._stopped.wait(_DAY_S):
+                return
 
     def _in_background(self, work: Callable[[], object]) -> None:
         thread = threading.Thread(target=work, name="understudy-tidy", daemon=True)

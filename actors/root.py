@@ -88,6 +88,7 @@ class RootActor(pykka.ThreadingActor):
         self._clock = clock
         self._retries: dict[str, int] = {}
         self._closing: str | None = None
+        self._keeps = False
         self._hopeless: tuple[FailureKind, str] | None = None
         self._stale = 0
         self._services: dict[str, dict[str, Any]] = {}
@@ -157,22 +158,25 @@ class RootActor(pykka.ThreadingActor):
 
     def drain(self, why: str, *, keep_waiting: bool) -> list[str]:
         """Stop taking tasks; end or keep those that wait. The ids of those that still run."""
-        self._closing = why
+        self._closing, self._keeps = why, keep_waiting
         for task in self._book.take_all_waiting():
-            if keep_waiting:
-                self._book.keep_for_later(task)
-            else:
-                self._book.fail(task, FailureKind.CANCELED, f"{why} before the task ran")
+            self._put_away(task, "before the task ran")
         return list(self._book.running)
 
     def abandon(self, *, keep: bool) -> None:
         """What still runs after the drain waits for the next service, or fails."""
-        for running in list(self._book.running.values()):
-            if keep:
-                self._book.keep_for_later(running.task)
-            else:
-                text = f"{self._closing} while the task ran"
-                self._book.fail(running.task, FailureKind.CANCELED, text, running.agent_id)
+        self._keeps = keep
+        for task in [running.task for running in self._book.running.values()]:
+            self._put_away(task, "while the task ran")
+        for task in self._book.take_all_waiting():
+            self._put_away(task, "before the task ran again")
+
+    def _put_away(self, task: Task, when: str) -> None:
+        """What becomes of a task that this fleet will not finish."""
+        if self._keeps:
+            self._book.keep_for_later(task)
+        else:
+            self._book.fail(task, FailureKind.CANCELED, f"{self._closing} {when}")
 
     # -- what others tell ---------------------------------------------------------------------
 
@@ -223,6 +227,9 @@ class RootActor(pykka.ThreadingActor):
         if running is None:
             return
         agent.task_id = None
+        if running.canceled:
+            self._book.fail(running.task, FailureKind.CANCELED, "canceled before it ran")
+            return
         why = f"{agent.agent_id} did not take it: {message.payload.get('message')}"
         self._book.requeue(running.task, why, after_s=self._limits.retry_wait_min_s, free=True)
 
@@ -247,6 +254,8 @@ class RootActor(pykka.ThreadingActor):
                 "incarnation": event.incarnation,
                 "pid": event.info.get("pid"),
             }
+            if event.kind == "gave_up":
+                self._lose_hope(f"{event.child_id} ended for good", event)
             return
         agent = self._roster[event.child_id]
         match event.kind:
@@ -279,22 +288,31 @@ class RootActor(pykka.ThreadingActor):
             book.fail(task, FailureKind.CANCELED, "canceled while it ran", running.agent_id)
         elif self._hopeless and self._on_hopeless is None:
             book.fail(task, *self._hopeless)
+        elif self._closing:
+            self._put_away(task, "while the task ran")
         elif running.attempt >= self._limits.max_attempts:
             text = f"its agent fell {running.attempt} times while it worked on it; last: {why}"
             book.fail(task, FailureKind.POISON, text, running.agent_id)
         else:
             book.requeue(task, f"{running.agent_id} fell ({why}); the task runs again")
-            if self._closing:
-                self.drain(self._closing, keep_waiting=False)
 
     def _on_gone(self, agent: AgentRecord, event: ChildEvent) -> None:
         agent.state = "failed"
         if event.reason and event.reason.detail:
             agent.last_failure = event.reason.detail
-        if self._roster.any_hope() or self._closing:
+        if not self._roster.any_hope():
+            self._lose_hope(
+                f"no agent can work: {agent.last_failure or 'all of them ended'}", event
+            )
+
+    def _lose_hope(self, text: str, event: ChildEvent) -> None:
+        """Nothing more can be done here: whoever waits is told, now."""
+        if self._closing or self._hopeless:
             return
-        kind = event.reason.failure_kind if event.reason else None
-        text = f"no agent can work: {agent.last_failure or 'all of them ended'}"
+        reason = event.reason
+        if reason and reason.detail and reason.detail not in text:
+            text = f"{text}: {reason.detail}"
+        kind = reason.failure_kind if reason else None
         self._hopeless = (FailureKind(kind) if kind else FailureKind.CRASH, text)
         if self._on_hopeless is not None:
             self._on_hopeless(text)
@@ -343,7 +361,7 @@ class RootActor(pykka.ThreadingActor):
         It may do so for as long as the task itself may take.
         """
         policy, task, limits = POLICIES[kind], running.task, self._limits
-        if not policy.requeue:
+        if not policy.requeue or self._closing:
             return False
         tries = self._retries[task.task_id] = self._retries.get(task.task_id, 0) + 1
         wait_s = min(limits.retry_wait_max_s, limits.retry_wait_min_s * 2.0 ** (tries - 1))

@@ -122,7 +122,7 @@ class Seat:
         return client
 
     def remove_predecessors(self) -> None:
-        """End the containers of this agent's earlier incarnations.
+        """End the containers of this agent's earlier incarnations, and remove their folders.
 
         End of file ends a CLI only between its tool calls: one in the middle of a command works on.
 
@@ -137,6 +137,8 @@ class Seat:
         found = run_podman("ps", "-aq", *filters, timeout_s=_PODMAN_S, env=env)
         if ids := found.stdout.split():
             run_podman("rm", "-f", "-i", "-t", "0", *ids, timeout_s=_PODMAN_S, env=env)
+        for folder in self._plan.root.iterdir():
+            Workspace(folder).remove()
 
     def warm_up(self, task_type: str) -> None:
         """Have a clean, ready CLI for that type ahead of need."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from understudy.actors.errors import AgentError
@@ -28,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 SERVICE = "service"
 _ANSWER_S = 60.0
+_MAX_UPDATES = 10_000
 
 
 class ServiceError(AgentError):
@@ -50,6 +53,7 @@ class ControlServer:
     ) -> None:
         self._orchestrator = orchestrator
         self._stop = stop
+        self._closed = threading.Event()
         self._channel = UnixSocketChannel(socket_path, is_server=True, name=SERVICE)
         self._thread = threading.Thread(target=self._serve, name="understudy-control", daemon=True)
 
@@ -59,6 +63,7 @@ class ControlServer:
 
     def close(self) -> None:
         """Stop answering and remove the socket."""
+        self._closed.set()
         self._channel.close()
         if self._thread.is_alive():
             self._thread.join(timeout=5.0)
@@ -79,8 +84,9 @@ class ControlServer:
         except (AgentError, TransportError) as error:
             payload = {"error": str(error), "type": type(error).__name__}
             kind = MessageType.ERROR
-        except (KeyError, TypeError, ValueError) as error:
-            payload = {"error": f"the request is not understood: {error}", "type": "BadRequest"}
+        except Exception as error:  # noqa: BLE001 - one bad request must not end the service
+            _log.warning("a request failed", exc_info=True)
+            payload = {"error": f"the request is not understood: {error!r}", "type": "BadRequest"}
             kind = MessageType.ERROR
         self._send(request, kind, payload)
         if payload.get("stopping") is True:
@@ -95,9 +101,11 @@ class ControlServer:
                 tasks = [Task.from_wire(task) for task in payload["tasks"]]
                 handles = self._orchestrator.submit_all(tasks)
                 if payload.get("watch"):
-                    for handle in handles:
-                        self._watch(request, handle)
+                    self._watch(request, handles)
                 return {"task_ids": [handle.task_id for handle in handles]}
+            case "results":
+                found = map(self._orchestrator.get_task_result, payload["task_ids"])
+                return {"results": [result.to_wire() for result in found if result]}
             case "cancel":
                 return {"canceled": self._orchestrator.cancel(payload["task_id"])}
             case "stop":
@@ -105,23 +113,41 @@ class ControlServer:
             case verb:
                 raise ServiceError(f"the service does not know {verb!r}")
 
-    def _watch(self, request: AgentMessage, handle: TaskHandle) -> None:
-        def tell(event: TaskEvent | None) -> None:
-            if event is not None:
-                payload = {"event": event.to_wire()}
-            else:
-                payload = {"result": handle.wait(0).to_wire()}
-            self._send(request, MessageType.STATUS_UPDATE, payload)
+    def _watch(self, request: AgentMessage, handles: list[TaskHandle]) -> None:
+        """Send the handles' events from a thread of their own.
 
-        handle.subscribe(tell)
+        A client that stops reading must hold up nobody: what it cannot take is dropped, and it can
+        ask for the results later.
+        """
+        updates: queue.Queue[dict[str, Any]] = queue.Queue(_MAX_UPDATES)
 
-    def _send(self, request: AgentMessage, kind: MessageType, payload: dict[str, Any]) -> None:
+        def tell(handle: TaskHandle, event: TaskEvent | None) -> None:
+            update = {"event": event.to_wire()} if event else {"result": handle.wait(0).to_wire()}
+            with contextlib.suppress(queue.Full):
+                updates.put_nowait(update)
+
+        def send_all() -> None:
+            left = len(handles)
+            while left and not self._closed.is_set():
+                with contextlib.suppress(queue.Empty):
+                    update = updates.get(timeout=1.0)
+                    left -= "result" in update
+                    if not self._send(request, MessageType.STATUS_UPDATE, update):
+                        return
+
+        for handle in handles:
+            handle.subscribe(partial(tell, handle))
+        threading.Thread(target=send_all, name="understudy-watch", daemon=True).start()
+
+    def _send(self, request: AgentMessage, kind: MessageType, payload: dict[str, Any]) -> bool:
         answer = AgentMessage.create(
             SERVICE, request.sender_id, kind, payload, correlation_id=request.message_id
         )
-        # A client that went away does not need its answer; its tasks go on.
-        with contextlib.suppress(TransportError):
+        try:
             self._channel.send(answer)
+        except TransportError:
+            return False  # the client went away or does not read; its tasks go on
+        return True
 
 
 class ServiceClient:

@@ -39,7 +39,8 @@ class Orchestrator:
         config_path: a YAML file; without one, defaults and the environment count.
         env: the environment to read settings and credentials from; this process's own by default.
         overrides: settings by `section.key`, stronger than file and environment.
-        run_label: what its tasks are filed under; `service` tasks outlive their fleet.
+        keeps_tasks: tasks that are not done when it stops wait for the next one of its kind, as
+            the service's do; without it they end as canceled.
 
     Attributes:
         config: the settings; change them before `start`.
@@ -56,11 +57,11 @@ class Orchestrator:
         *,
         env: Mapping[str, str] | None = None,
         overrides: Mapping[str, Any] | None = None,
-        run_label: str = "embedded",
+        keeps_tasks: bool = False,
     ) -> None:
         self._env = dict(os.environ if env is None else env)
         self.config: Configuration = load(config_path, self._env, overrides or {})
-        self._run_label = run_label
+        self._keeps_tasks = keeps_tasks
         self.on_hopeless: Callable[[str], None] | None = None
         self._fleet: Fleet | None = None
 
@@ -87,7 +88,7 @@ class Orchestrator:
                 upstream,
                 forks,
                 self._env,
-                run_label=self._run_label,
+                keeps_tasks=self._keeps_tasks,
                 on_hopeless=self.on_hopeless,
             )
             fleet.start()
@@ -95,7 +96,7 @@ class Orchestrator:
             forks.close()
             raise
         self._fleet = fleet
-        if self._run_label == "service":
+        if self._keeps_tasks:
             fleet.recover()
 
     def stop(self, *, grace_s: float = 0.0) -> None:
@@ -198,7 +199,7 @@ def _upstream(settings: Settings, env: Mapping[str, str]) -> Upstream:
 
 
 def _anchored(task: Task) -> Task:
-    """The task with relative files bound to the folder it was submitted from."""
-    if task.repo is None and task.files:
-        return dataclasses.replace(task, repo=os.getcwd())  # noqa: PTH109 - a string on the wire
-    return task
+    """The task bound to the folder it was submitted from, if it has files or a repository."""
+    if task.repo is None and not task.files:
+        return task
+    return dataclasses.replace(task, repo=os.path.abspath(task.repo or os.curdir))  # noqa: PTH100 - a string on the wire

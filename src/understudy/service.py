@@ -40,7 +40,7 @@ def serve(orchestrator: Orchestrator, env: Mapping[str, str], ready: Callable[[s
     """Run the service until SIGTERM, SIGINT or `understudy stop`; a second signal ends it at once.
 
     Args:
-        orchestrator: not started yet, made with `run_label="service"`.
+        orchestrator: not started yet, made with `keeps_tasks=True`.
         env: the environment, which names the user's folders.
         ready: called with the control socket's path when requests are answered.
 

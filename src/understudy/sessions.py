@@ -81,14 +81,26 @@ class ServiceSession:
         self._client.call("submit", tasks=[task.to_wire() for task in tasks], watch=True)
         try:
             for update in self._client.updates():
-                if isinstance(update, TaskResult):
-                    left.discard(update.task_id)
-                yield update
+                yield from self._with_missed(update, left)
                 if not left:
                     return
-        finally:
+        except (GeneratorExit, KeyboardInterrupt):
             for task_id in left:
                 self._client.call("cancel", task_id=task_id)
+            raise
+
+    def _with_missed(self, update: Update, left: set[str]) -> Iterator[Update]:
+        """The update, or in a quiet moment the results that never reached us."""
+        found: list[Update] = [update]
+        if update is None:
+            answer = self._client.call("results", task_ids=sorted(left))
+            found = [TaskResult.from_wire(result) for result in answer["results"]] or [None]
+        for each in found:
+            if isinstance(each, TaskResult):
+                if each.task_id not in left:
+                    continue
+                left.discard(each.task_id)
+            yield each
 
 
 def connect(socket_path: str) -> ServiceClient | None:

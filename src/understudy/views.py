@@ -5,6 +5,7 @@ Everything here writes to a given console.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -25,6 +26,8 @@ _COLOURS = {
     "success": "green", "partial": "yellow", "failed": "red", "timeout": "red",
     "ready": "green", "busy": "cyan", "down": "red",
 }  # fmt: skip
+# All control characters but tab and line feed.
+_COMMANDING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SEVERITIES = ("critical", "high", "medium", "low")
 
 
@@ -138,11 +141,21 @@ def print_outcome(console: Console, result: TaskResult) -> None:
         _print_details(console, cast("dict[str, dict[str, Any]]", data["details"]))
     for key in ("output", "analysis_type", "result"):
         if isinstance(data.get(key), str) and data[key]:
-            console.print(escape(data[key]))
+            print_plain(console, data[key])
     for finding in cast("list[object]", data.get("findings") or []):
         console.print(f"  - {escape(str(finding))}", highlight=False)
     if data.get("diff"):
-        console.print(data["diff"], markup=False, highlight=False, soft_wrap=True)
+        print_plain(console, str(data["diff"]))
+
+
+def print_plain(console: Console, text: str) -> None:
+    """Print an agent's text as it is, so that `git apply` takes a diff from it.
+
+    On a terminal what could command the terminal is left out: the text is not ours.
+    """
+    if console.is_terminal:
+        text = _COMMANDING.sub("", text)
+    console.file.write(text if text.endswith("\n") else text + "\n")
 
 
 def _print_details(console: Console, details: dict[str, dict[str, Any]]) -> None:

@@ -79,7 +79,7 @@ def test_the_next_incarnation_ends_the_container_that_still_works(
 
 def works_again(fleet: Orchestrator) -> bool:
     agent = fleet.get_agent_status()["agent_000"]
-    return agent["incarnation"] == 2 and agent["state"] == "busy"
+    return bool(agent["incarnation"] == 2 and agent["state"] == "busy")
 
 
 def test_the_gateway_killed_in_mid_turn_does_not_lose_the_task(

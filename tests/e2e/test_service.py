@@ -131,16 +131,44 @@ def test_ten_thousand_tasks_at_once_are_all_taken_or_all_refused(
 
 
 @pytest.mark.parametrize("after_s", [0.05, 0.2, 0.5, 0.9, 1.5])
-def test_ctrl_c_at_any_moment_leaves_nothing_behind(program: Program, after_s: float) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_at_any_moment_leaves_nothing_behind(
+    program: Program, after_s: float, times: int
+) -> None:
     command = program.start("run", '@@ [{"delay": 60, "text": "late"}] @@', "--fake", "--json")
     with contextlib.suppress(subprocess.TimeoutExpired):
         command.wait(after_s)
+    if times == 2:
+        command.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            command.wait(0.1)
     done = program.end(command, signal.SIGINT)
     # In its first moments Python itself is ended by the signal, which a shell calls 130 too.
     assert done.code in (130, -signal.SIGINT)
     if done.out:
         assert json.loads(done.out)["exit_code"] == 130
+    assert left_over(program) == []
+
+
+def left_over(program: Program) -> list[Path]:
+    """Folders of runs that are over."""
     runs = Path(program.env["XDG_STATE_HOME"]) / "understudy" / "runs"
-    assert not list(runs.iterdir()) if runs.exists() else True
     sockets = Path(program.env["XDG_RUNTIME_DIR"]) / "understudy"
-    assert not list(sockets.iterdir()) if sockets.exists() else True
+    return [path for folder in (runs, sockets) if folder.exists() for path in folder.iterdir()]
+
+
+def test_the_tasks_of_a_killed_run_end_with_the_next(
+    program: Program, until: Callable[..., Any]
+) -> None:
+    command = program.start("run", '@@ [{"delay": 60, "text": "late"}] @@', "--fake")
+    until(lambda: states(program) == ["working"])
+    command.kill()
+    command.communicate(timeout=30)
+    # A run is taken for dead only some seconds after it made its folder.
+    until(lambda: program.run("run", "hello", "--fake").code == 0 and "failed" in states(program))
+    assert "working" not in states(program)
+    assert left_over(program) == []
+
+
+def states(program: Program) -> list[str]:
+    return [task["state"] for task in program.run("tasks", "--json").json["tasks"]]

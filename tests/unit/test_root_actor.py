@@ -385,6 +385,41 @@ def test_a_draining_service_keeps_its_tasks_for_the_next_one(fleet: Fleet) -> No
     ]
 
 
+def test_a_service_keeps_a_task_whose_agent_falls_while_it_drains(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a")
+    fleet.root.drain("stopping", keep_waiting=True).get(timeout=5)
+    fleet.fall("agent_000")
+    fleet.root.abandon(keep=True).get(timeout=5)
+    assert [row.task_id for row in fleet.store.unfinished("run")] == ["a"]
+
+
+def test_a_task_that_waits_again_while_the_fleet_drains_still_ends(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    fleet.root.drain("stopping", keep_waiting=False).get(timeout=5)
+    busy = {"kind": "busy", "message": "agent_000 runs another task"}
+    fleet.tell(fleet.message("agent_000", MessageType.ERROR, busy))
+    fleet.root.abandon(keep=False).get(timeout=5)
+    assert handle.wait(1).failure_kind == "canceled"
+
+
+def test_a_cancellation_holds_when_the_agent_refuses_the_task(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    assert fleet.root.cancel("a").get(timeout=5)
+    busy = {"kind": "busy", "message": "agent_000 runs another task"}
+    fleet.tell(fleet.message("agent_000", MessageType.ERROR, busy))
+    assert handle.wait(1).failure_kind == "canceled"
+
+
+def test_a_gateway_that_ended_for_good_ends_the_hope(fleet: Fleet) -> None:
+    (handle,) = fleet.submit("a")
+    reason = ExitReason("crash", 1, None, "no route to the API", None)
+    fleet.child("gateway", "gave_up", reason=reason)
+    assert "gateway ended for good: no route to the API" in (handle.wait(1).error or "")
+
+
 def test_the_gateways_count_is_shown_with_the_agent(fleet: Fleet) -> None:
     payload = {"kind": "usage", "agent_id": "agent_000", "input_tokens": 7, "output_tokens": 3}
     message = AgentMessage.create("gateway", "orchestrator", MessageType.STATUS_UPDATE, payload)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import signal
 import sys
 import traceback
 from importlib import import_module
@@ -18,10 +17,10 @@ from typing import TYPE_CHECKING
 import click
 
 from understudy.actors.paths import state_dir
+from understudy.cli.interrupt import arm_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
 DONE, TASK_FAILED, BAD_USAGE, NOT_READY, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -121,34 +120,38 @@ def app() -> None:
 
 def run_app(argv: Sequence[str]) -> int:
     """Run one command; the exit code."""
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    arm_interrupt()
     wants_json = "--json" in argv
     try:
         code = app.main(list(argv), prog_name="understudy", standalone_mode=False)
     except click.ClickException as error:
         return _report(_usage(error), BAD_USAGE, wants_json=wants_json)
     except (click.Abort, KeyboardInterrupt):
-        return _report("interrupted; everything was cleaned up", INTERRUPTED, wants_json=wants_json)
+        return _report("interrupted", INTERRUPTED, wants_json=wants_json)
     except BrokenPipeError:
         # Whoever read our output has what it wanted; nothing more can be said on stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as error:  # noqa: BLE001 - the last net: no traceback reaches the user
-        if names_of(error) & _TOLD:
-            return _report(str(error), _code_of(error), wants_json=wants_json)
-        return _report(_defect(), TASK_FAILED, wants_json=wants_json)
+        message, code = _judge(error)
+        return _report(message, code, wants_json=wants_json)
     return code if isinstance(code, int) else DONE
-
-
-def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
-    """SIGTERM ends a command as Ctrl-C does: cleaned up, exit code 130."""
-    raise KeyboardInterrupt
 
 
 def _usage(error: click.ClickException) -> str:
     ctx = getattr(error, "ctx", None)
     hint = f"\ntry `{ctx.command_path} --help`" if isinstance(ctx, click.Context) else ""
     return error.format_message() + hint
+
+
+def _judge(error: Exception) -> tuple[str, int]:
+    """What to say of an error, and the exit code."""
+    if names_of(error) & _TOLD:
+        return str(error), _code_of(error)
+    if isinstance(error, OSError) and error.filename:
+        mend = "mend it, or name another folder (storage.*)"
+        return f"{error.filename}: {error.strerror}; {mend}", NOT_READY
+    return _defect(), TASK_FAILED
 
 
 def names_of(error: Exception) -> set[str]:

@@ -92,7 +92,8 @@ def install(packages: list[str]) -> None:
     Raises:
         MachineNotReady: no right, no package manager, or it failed.
     """
-    from understudy.actors.podman import install_commands  # noqa: PLC0415 - when it is needed
+    from understudy.actors.gateway import scrub  # noqa: PLC0415 - when it is needed
+    from understudy.actors.podman import install_commands  # noqa: PLC0415 - likewise
 
     for command in install_commands(packages):
         line = " ".join(command)
@@ -104,7 +105,7 @@ def install(packages: list[str]) -> None:
             stderr=subprocess.PIPE,
             text=True,
             timeout=900,
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            env={**scrub(os.environ), "DEBIAN_FRONTEND": "noninteractive"},
         )
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]

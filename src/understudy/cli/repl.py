@@ -10,6 +10,7 @@ import click
 
 from understudy.actors.errors import AgentError
 from understudy.cli.common import chosen_file, config_options, overrides_of
+from understudy.cli.interrupt import arm_interrupt
 from understudy.transport.errors import TransportError
 
 if TYPE_CHECKING:
@@ -106,7 +107,9 @@ def _run_task(orchestrator: Orchestrator, rest: str) -> None:
     try:
         result = handle.wait()
     except KeyboardInterrupt:
+        arm_interrupt()  # for the next one
         handle.cancel()
-        result = handle.wait(30.0)
-    print_outcome(Console(), result)
+        click.echo("canceling; its result comes with `result ID`")
+        return
+    print_outcome(Console(emoji=False), result)
     click.echo(f"Task {result.task_id}: {result.status}")

@@ -87,7 +87,7 @@ def show(results: list[TaskResult], titles: dict[str, str], *, as_json: bool) ->
 
     from understudy.views import print_outcome, result_table  # noqa: PLC0415 - likewise
 
-    console = Console()
+    console = Console(emoji=False)
     for result in results:
         print_outcome(console, result)
     console.print(result_table(results, titles))
@@ -113,7 +113,7 @@ def run_in(
     with open_session(orchestrator, embedded=embedded) as session:
         from rich.console import Console  # noqa: PLC0415 - the fleet starts meanwhile
 
-        console = Console(stderr=True, quiet=as_json)
+        console = Console(stderr=True, quiet=as_json, emoji=False)
         console.print(f"running on {session.place}", style="dim")
         results = see_through(session, tasks, titles, console)
     return show(results, titles, as_json=as_json)

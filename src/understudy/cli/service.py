@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +22,10 @@ from understudy.cli.common import (
 if TYPE_CHECKING:
     from understudy.config import Configuration
     from understudy.control import ServiceClient
+
+
+_POLL_S = 0.05
+_STOP_S = 60.0
 
 
 class NoService(AgentError):
@@ -70,7 +75,7 @@ def serve(
 
     flags = {"orchestrator__num_agents": agents, "gateway__scripted_model": fake or None}
     orchestrator = Orchestrator(
-        chosen_file(config_path), overrides=overrides_of(settings, flags), run_label="service"
+        chosen_file(config_path), overrides=overrides_of(settings, flags), keeps_tasks=True
     )
     level = orchestrator.config.settings.orchestrator.log_level
     folder = base_of(orchestrator.config.settings, os.environ).state_dir / "logs"
@@ -98,7 +103,7 @@ def status(config_path: str | None, settings: tuple[str, ...], as_json: bool) ->
 
     from understudy.views import status_table  # noqa: PLC0415 - likewise
 
-    Console().print(status_table(answer))
+    Console(emoji=False).print(status_table(answer))
     click.echo(f"{answer['queued']} queued, {answer['running']} running")
     if answer["problem"]:
         click.echo(f"problem: {answer['problem']}")
@@ -127,10 +132,30 @@ def cancel(task_id: str, config_path: str | None, settings: tuple[str, ...], as_
 @json_option
 def stop(config_path: str | None, settings: tuple[str, ...], as_json: bool) -> int:
     """Stop the service; tasks that wait are kept for the next one."""
-    with need_service(read_config(config_path, settings)) as client:
+    config = read_config(config_path, settings)
+    with need_service(config) as client:
         answer = client.call("stop")
+    _await_end(config)
     if as_json:
         print_json(answer)
     else:
-        click.echo("stopping")
+        click.echo("stopped")
     return 0
+
+
+def _await_end(config: Configuration) -> None:
+    """Return when the service has given its folder free.
+
+    Raises:
+        AgentError: it has not within its own limits.
+    """
+    from understudy.actors.housekeeping import lock_is_held  # noqa: PLC0415 - when it is needed
+    from understudy.orchestrator import base_of  # noqa: PLC0415 - likewise
+
+    lock = base_of(config.settings, os.environ).state_dir / "service.lock"
+    limit_s = config.settings.supervision.shutdown_timeout + _STOP_S
+    ends = time.monotonic() + limit_s
+    while lock_is_held(lock):
+        if time.monotonic() > ends:
+            raise AgentError(f"the service did not end within {limit_s:g} s")
+        time.sleep(_POLL_S)

@@ -19,7 +19,7 @@ from understudy.cli.common import config_options, json_option, print_json, read_
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from understudy.actors.tasks.store import TaskRow, TaskStore
+    from understudy.actors.tasks.store import StoredEvent, TaskRow, TaskStore
 
 _POLL_S = 0.2
 
@@ -35,6 +35,18 @@ class UnknownId(AgentError):
 
     def __str__(self) -> str:
         return f"no task or agent {self.wanted!r} is known here; see `understudy tasks`"
+
+
+class NoResult(AgentError):
+    """The task is not over."""
+
+    def __init__(self, task_id: str, state: str) -> None:
+        super().__init__(task_id, state)
+        self.task_id = task_id
+        self.state = state
+
+    def __str__(self) -> str:
+        return f"task {self.task_id} has no result yet; it is {self.state}"
 
 
 @contextmanager
@@ -113,7 +125,7 @@ def result(task_id: str, config_path: str | None, settings: tuple[str, ...], as_
         found, row = store.result(full_id), store.row(full_id)
     if found is None:
         state = row.state if row else "unknown"
-        raise click.ClickException(f"task {full_id} has no result yet; it is {state}")
+        raise NoResult(full_id, state)
     if as_json:
         print_json(found.to_wire())
     else:
@@ -121,8 +133,8 @@ def result(task_id: str, config_path: str | None, settings: tuple[str, ...], as_
 
         from understudy.views import print_outcome, result_table  # noqa: PLC0415 - likewise
 
-        print_outcome(Console(), found)
-        Console().print(result_table([found], {}))
+        print_outcome(Console(emoji=False), found)
+        Console(emoji=False).print(result_table([found], {}))
     return 0 if found.status == "success" else 1
 
 
@@ -137,22 +149,28 @@ def logs(
     with open_store(config_path, settings) as store:
         of_agent = task_or_agent.startswith("agent_")
         wanted = task_or_agent if of_agent else _one_task(store, task_or_agent)
-        seen, ended = 0, False
+        if of_agent and not store.events(agent_id=wanted, limit=1):
+            raise UnknownId(task_or_agent)
+        seen = 0
         while True:
             task_id, agent_id = (None, wanted) if of_agent else (wanted, None)
-            for event in store.events(task_id=task_id, agent_id=agent_id, after=seen):
+            page = store.events(task_id=task_id, agent_id=agent_id, after=seen)
+            for event in page:
                 seen = event.seq
-                ended = ended or (event.kind == "finished" and not of_agent)
-                when = time.strftime("%H:%M:%S", time.localtime(event.at))
-                who = event.agent_id or "-"
-                short_id = (event.task_id or "-")[:8]
-                click.echo(f"{when} {short_id} {who} {event.kind} {event.text}".rstrip())
-            if ended or not follow:
+                _print_event(event)
+            if any(event.kind == "finished" for event in page) and not of_agent:
                 break
-            time.sleep(_POLL_S)
-        if of_agent and not seen:
-            raise UnknownId(task_or_agent)
+            if not page:
+                if not follow:
+                    break
+                time.sleep(_POLL_S)
     return 0
+
+
+def _print_event(event: StoredEvent) -> None:
+    when = time.strftime("%H:%M:%S", time.localtime(event.at))
+    short_id, who = (event.task_id or "-")[:8], event.agent_id or "-"
+    click.echo(f"{when} {short_id} {who} {event.kind} {event.text}".rstrip())
 
 
 def _one_task(store: TaskStore, start: str) -> str:
