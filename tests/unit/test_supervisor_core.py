@@ -143,6 +143,7 @@ STEPS_WHEN_B_FALLS: dict[Strategy, list[str]] = {
     Strategy.ONE_FOR_ONE: ["start b2"],
     Strategy.ONE_FOR_ALL: ["stop c", "stop a", "start a2", "start b2", "start c2"],
     Strategy.REST_FOR_ONE: ["stop c", "start b2", "start c2"],
+    Strategy.DYNAMIC: ["start b2"],
 }
 
 
