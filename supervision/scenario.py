@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from .backoff import Backoff
 from .errors import InvalidSpec, SupervisionError
@@ -24,6 +25,10 @@ _BACKOFF = {
     "jitter": "jitter",
     "reset_after": "reset_after_s",
 }
+_STEP = (
+    *("exit", "reason", "fail_start", "times", "terminate", "restart", "delete", "start"),
+    *("wait", "together"),
+)
 _OPS = {"terminate": Op.TERMINATE, "restart": Op.RESTART, "delete": Op.DELETE}
 
 
@@ -166,8 +171,7 @@ class _Steps:
         self._backoff = next((c.backoff for c in supervisor.children), None)
 
     def step(self, data: object, at: tuple[str | int, ...]) -> Step:
-        fields = _mapping(data, at, ("exit", "reason", "fail_start", "times", "terminate", "restart",
-                                     "delete", "start", "wait", "together"))  # fmt: skip
+        fields = _mapping(data, at, _STEP)
         if "together" in fields:
             _only(fields, at, ("together",))
             return Together(self._several(fields["together"], (*at, "together")))
@@ -229,7 +233,7 @@ def _mapping(
 ) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InvalidScenario(at, f"must be a mapping with {', '.join(known)}")
-    fields: dict[Any, Any] = data
+    fields = cast("dict[str, Any]", data)
     for key in fields:
         if key not in known:
             raise InvalidScenario((*at, str(key)), f"is not known; known are {', '.join(known)}")
@@ -245,13 +249,12 @@ def _only(fields: Mapping[str, Any], at: tuple[str | int, ...], together: tuple[
             raise InvalidScenario((*at, key), f"does not go with {together[0]}")
 
 
-def _list(data: object, at: tuple[str | int, ...]) -> list[Any]:
+def _list(data: object, at: tuple[str | int, ...]) -> list[object]:
     if data is None:
         return []
     if not isinstance(data, list):
         raise InvalidScenario(at, "must be a list")
-    items: list[Any] = data
-    return items
+    return cast("list[object]", data)
 
 
 def _name(data: object, at: tuple[str | int, ...]) -> str:
@@ -261,7 +264,7 @@ def _name(data: object, at: tuple[str | int, ...]) -> str:
 
 
 def _number(data: object, at: tuple[str | int, ...], *, whole: bool = False) -> Any:  # noqa: ANN401
-    fits = isinstance(data, int) or (isinstance(data, float) and not whole)
-    if isinstance(data, bool) or not fits or not 0 <= data < float("inf"):
+    kinds = int if whole else int | float
+    if isinstance(data, bool) or not isinstance(data, kinds) or not 0 <= data < math.inf:
         raise InvalidScenario(at, f"must be a {'whole ' if whole else ''}number, 0 or more")
     return data

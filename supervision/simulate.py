@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .core import SupervisorCore
+from .errors import SupervisorStopping
 from .events import ChildState, ExitReason
 from .scenario import Ask, Exit, FailStart, Together, Wait
 from .signals import (
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from .scenario import Scenario, Step
     from .signals import Command, Input
 
+Edge = Literal["start", "end"]
+
 _STATES = {
     ChildState.READY: "running",
     ChildState.STARTING: "running",
@@ -43,6 +47,20 @@ def play(scenario: Scenario, *, seed: int = 0) -> Iterator[dict[str, Any]]:
     """What happens, one event after the other, each with its name under `event`.
 
     Args:
+        scenario: what to play.
+        seed: for the jitter of a backoff.
+    """
+    for _, events in play_by_step(scenario, seed=seed):
+        yield from events
+
+
+def play_by_step(
+    scenario: Scenario, *, seed: int = 0
+) -> Iterator[tuple[Step | Edge, list[dict[str, Any]]]]:
+    """The same, with what led to it: a step, the supervisor's start, or the end of the scenario.
+
+    Args:
+        scenario: what to play.
         seed: for the jitter of a backoff.
     """
     return _Player(scenario, seed).play()
@@ -60,23 +78,23 @@ class _Player:
         self._events: list[dict[str, Any]] = []
         self._answers: list[dict[str, Any]] | None = None
 
-    def play(self) -> Iterator[dict[str, Any]]:
+    def play(self) -> Iterator[tuple[Step | Edge, list[dict[str, Any]]]]:
         self._feed([Begin()])
-        yield from self._flush()
+        yield "start", self._flush()
         for step in self._scenario.steps:
             if self._core.is_finished:
                 return
             self._step(step)
-            yield from self._flush()
+            yield step, self._flush()
         if not self._core.is_finished:
             for status in self._core.status():
                 self._say("child", child=status.child_id, state=_STATES[status.state])
             self._feed([Shutdown()])
-            yield from self._flush()
+            yield "end", self._flush()
 
-    def _flush(self) -> Iterator[dict[str, Any]]:
+    def _flush(self) -> list[dict[str, Any]]:
         events, self._events = self._events, []
-        yield from events
+        return events
 
     def _step(self, step: Step) -> None:
         match step:
@@ -116,7 +134,8 @@ class _Player:
     def _feed(self, inputs: Iterable[Input]) -> None:
         """All inputs are there before the first process reacts."""
         for happened in inputs:
-            if not self._core.is_finished:
+            # A request to one that is ending finds nobody, as in OTP.
+            with contextlib.suppress(SupervisorStopping):
                 self._do(self._core.handle(happened, self._now))
         while self._replies:
             self._do(self._core.handle(self._replies.popleft(), self._now))
