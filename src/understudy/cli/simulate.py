@@ -67,8 +67,7 @@ def _load(file: str, root: yaml.Node | None) -> object:
     loader = yaml.SafeLoader("")
     try:
         _refuse_doubles(file, root)
-        made: object = loader.construct_document(root)  # pyright: ignore[reportUnknownMemberType]
-        return made
+        return loader.construct_document(root)  # pyright: ignore[reportUnknownMemberType]
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise ConfigurationError(file, line, None, str(error.problem)) from error
