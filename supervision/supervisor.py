@@ -143,6 +143,10 @@ class Supervisor(pykka.ThreadingActor):
             UnknownChild: there is none of that id.
         """
         self._handle(StopChild(child_id))
+        if self._spec.exact:
+            # It had to wait for its turn, and siblings may have moved the child meanwhile.
+            with contextlib.suppress(SupervisorStopping):
+                self._ask(Request(Op.TERMINATE, child_id))
         self._wait_until(lambda: not self._core.is_running(child_id))
 
     def terminate_child(self, child_id: str) -> Result:

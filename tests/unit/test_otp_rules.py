@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import deque
 from dataclasses import replace
@@ -60,6 +61,7 @@ class Slow:
     """Processes that start and stop only when they are let."""
 
     def __init__(self, spec: SupervisorSpec) -> None:
+        self.answers: list[Answer] = []
         self.core = SupervisorCore(spec, random.Random(1))  # noqa: S311 - not used without backoff
         self.log: list[str] = []
         self._incarnations: dict[str, int] = {}
@@ -80,6 +82,7 @@ class Slow:
                         self.log.append(f"stop {child_id}")
                         self._going.append(self.exit(child_id, ExitReason("shutdown")))
                     case Answer(op, child_id, result):
+                        self.answers.append(command)
                         self.log.append(f"{op} {child_id}: {result}")
                     case Finished(gave_up, by_itself):
                         why = "gave up" if gave_up else "by itself" if by_itself else "as asked"
@@ -92,7 +95,15 @@ class Slow:
 
     def settle(self) -> None:
         while self._going:
-            self.do(self._going.popleft())
+            self.step()
+
+    def step(self, *, fails: bool = False) -> None:
+        """The next process gets as far as it was told, or dies on the way."""
+        if self._going:
+            happened = self._going.popleft()
+            if fails and isinstance(happened, ChildReady):
+                happened = ChildExited(happened.child_id, happened.incarnation, CRASH)
+            self.do(happened)
 
     def fail_start(self, child_id: str) -> None:
         self._going.popleft()
@@ -312,3 +323,39 @@ def test_dynamic_children_are_all_told_to_stop_at_once() -> None:
     assert world.log == ["stop c", "stop b", "stop a"]
     world.settle()
     assert world.log[-1] == "as asked"
+
+
+# -- by chance ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("seed", range(150))
+def test_after_any_history_each_request_has_its_one_answer(seed: int, *, exact: bool) -> None:
+    rng = random.Random(seed)  # noqa: S311 - chance for a test
+    kids = (child(name, rng.choice(list(Restart))) for name in "abcd")
+    spec = spec_of(*kids, strategy=rng.choice(list(Strategy)), intensity=rng.choice([3, 99]))
+    world = Slow(replace(spec, exact=exact))
+    asked: list[tuple[Op, str]] = []
+    for _ in range(60):
+        if world.core.is_finished:
+            break
+        _any_step(world, rng, asked)
+    world.do(Shutdown())
+    world.settle()
+    assert world.core.is_finished
+    assert sorted((a.op, a.child_id) for a in world.answers) == sorted(asked)
+    assert not any(world.core.is_running(status.child_id) for status in world.core.status())
+
+
+def _any_step(world: Slow, rng: random.Random, asked: list[tuple[Op, str]]) -> None:
+    alive = [s.child_id for s in world.core.status() if s.state == "ready"]
+    match rng.randrange(4):
+        case 0 if alive:
+            world.do(world.exit(rng.choice(alive), rng.choice([CRASH, ExitReason("normal")])))
+        case 1:
+            request = ask(rng.choice(list(Op)), rng.choice("abcde"))
+            with contextlib.suppress(SupervisorStopping):
+                world.do(request)
+                asked.append((request.op, request.child_id))
+        case _:
+            world.step(fails=rng.random() < 0.2)
