@@ -137,7 +137,7 @@ def _supervisor(data: object) -> SupervisorSpec:
     try:
         return SupervisorSpec("supervisor", children=children, exact=backoff is None, **given)
     except InvalidSpec as error:
-        raise InvalidScenario(at, str(error)) from error
+        raise _refused(error, at) from error
 
 
 def _backoff(data: object, at: tuple[str | int, ...]) -> Backoff | None:
@@ -150,7 +150,7 @@ def _backoff(data: object, at: tuple[str | int, ...]) -> Backoff | None:
     try:
         return Backoff(**given)
     except InvalidSpec as error:
-        raise InvalidScenario(at, str(error)) from error
+        raise _refused(error, at) from error
 
 
 def _child(data: object, at: tuple[str | int, ...], backoff: Backoff | None) -> ChildSpec:
@@ -160,7 +160,7 @@ def _child(data: object, at: tuple[str | int, ...], backoff: Backoff | None) -> 
     try:
         return ChildSpec(name, _TARGET, backoff=backoff, **rules)
     except InvalidSpec as error:
-        raise InvalidScenario(at, str(error)) from error
+        raise _refused(error, at) from error
 
 
 class _Steps:
@@ -220,8 +220,15 @@ class _Steps:
         try:
             self._supervisor.check_child(spec)
         except InvalidSpec as error:
-            raise InvalidScenario((*at, "start"), str(error)) from error
+            raise InvalidScenario((*at, "start"), error.detail) from error
         return Ask(Op.START_CHILD, spec.id, spec)
+
+
+def _refused(error: InvalidSpec, at: tuple[str | int, ...]) -> InvalidScenario:
+    """What a spec says of its field, in the words of the file."""
+    field_name = error.where.rpartition(": ")[2]
+    written = {"period_s": "period", **{ours: key for key, ours in _BACKOFF.items()}}
+    return InvalidScenario((*at, written.get(field_name, field_name)), error.detail)
 
 
 def _mapping(

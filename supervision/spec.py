@@ -108,7 +108,7 @@ class ChildSpec:
         self._check_carriable()
 
     def _check_significant(self) -> None:
-        self._require(self.significant in (True, False), "significant", "must be true or false")
+        self._require(type(self.significant) is bool, "significant", "must be true or false")
         if self.significant and self.restart is Restart.PERMANENT:
             raise InvalidSpec(
                 "bad_combination",

@@ -66,7 +66,7 @@ def _load(file: str, root: yaml.Node | None) -> object:
         return None
     loader = yaml.SafeLoader("")
     try:
-        _refuse_doubles(file, root)
+        _check_keys(file, root)
         return loader.construct_document(root)  # pyright: ignore[reportUnknownMemberType]
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
@@ -77,20 +77,21 @@ def _load(file: str, root: yaml.Node | None) -> object:
         loader.dispose()
 
 
-def _refuse_doubles(file: str, node: yaml.Node) -> None:
-    """Of a key that is there twice, YAML would silently take the last."""
+def _check_keys(file: str, node: yaml.Node) -> None:
+    """Keys are words, each there once: of two, YAML would silently take the last."""
     if isinstance(node, yaml.SequenceNode):
         for part in node.value:
-            _refuse_doubles(file, part)
+            _check_keys(file, part)
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigurationError(file, line, None, "a key must be a word")
             if key.value in seen:
-                line = key.start_mark.line + 1
-                raise ConfigurationError(file, line, str(key.value), "is there twice")
-            if isinstance(key, yaml.ScalarNode):
-                seen.add(key.value)
-            _refuse_doubles(file, value)
+                raise ConfigurationError(file, line, key.value, "is there twice")
+            seen.add(key.value)
+            _check_keys(file, value)
 
 
 def _line(node: yaml.Node | None, path: tuple[str | int, ...]) -> int | None:
