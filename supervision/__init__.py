@@ -18,11 +18,13 @@ from .errors import (
 from .events import ChildEvent, ChildState, ChildStatus, ExitReason
 from .forkserver import ForkServer
 from .process import Process
-from .spec import ChildSpec, Restart, Strategy, SupervisorSpec
+from .signals import Op, Result
+from .spec import AutoShutdown, ChildSpec, Restart, Strategy, SupervisorSpec
 from .supervisor import Supervisor
 
 __all__ = [
     "EXIT_PERMANENT",
+    "AutoShutdown",
     "Backoff",
     "ChildContext",
     "ChildEvent",
@@ -35,8 +37,10 @@ __all__ = [
     "ForkServerBroken",
     "ForkServerClosed",
     "InvalidSpec",
+    "Op",
     "Process",
     "Restart",
+    "Result",
     "SpawnFailed",
     "Strategy",
     "SupervisionError",

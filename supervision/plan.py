@@ -17,11 +17,13 @@ class Plan:
         stops: in the order in which they are stopped: the reverse of the start order.
         starts: in start order.
         due: monotonic seconds.
+        is_first: these are the supervisor's first starts.
     """
 
     stops: list[str] = field(default_factory=list[str])
     starts: list[str] = field(default_factory=list[str])
     due: float = 0.0
+    is_first: bool = False
 
     def drop(self, child_ids: Iterable[str]) -> None:
         """Leave these to somebody else."""

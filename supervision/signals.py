@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,6 +51,54 @@ class StopChild:
     child_id: str
 
 
+class Op(StrEnum):
+    """What can be asked about one child, in OTP's words."""
+
+    TERMINATE = "terminate"
+    """End it; it stays known, unless it is temporary."""
+    RESTART = "restart"
+    """Start it, when it is known and does not run."""
+    DELETE = "delete"
+    """Forget it, when it is known and does not run."""
+    START_CHILD = "start_child"
+    """Add it as the last and start it; one that cannot start is not added."""
+
+
+class Result(StrEnum):
+    """How a request went, in OTP's words."""
+
+    OK = "ok"
+    NOT_FOUND = "not_found"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    ALREADY_STARTED = "already_started"
+    ALREADY_PRESENT = "already_present"
+    """It is known, and does not run."""
+    START_FAILED = "start_failed"
+    STOPPING = "stopping"
+    """The supervisor ended before it came to it; OTP's caller gets an exit."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Do something about one child; exactly one `Answer` says how it went.
+
+    Args:
+        spec: of the child to add, with `start_child`; None with the others.
+    """
+
+    op: Op
+    child_id: str
+    spec: ChildSpec | None = None
+
+
+@dataclass(frozen=True)
+class TryAgain:
+    """A restart failed in its start and is tried again. The core sends it to itself."""
+
+    child_id: str
+
+
 @dataclass(frozen=True)
 class Shutdown:
     """End all children, the last started first."""
@@ -60,7 +109,9 @@ class Tick:
     """Time has passed: `SupervisorCore.next_wake` is reached."""
 
 
-Input = Begin | ChildReady | ChildExited | AddChild | StopChild | Shutdown | Tick
+Input = (
+    Begin | ChildReady | ChildExited | AddChild | StopChild | Request | TryAgain | Shutdown | Tick
+)
 
 
 # -- what comes out ---------------------------------------------------------------------------
@@ -91,9 +142,24 @@ class Tell:
 
 @dataclass(frozen=True)
 class Finished:
-    """No child is left and none will be started. `gave_up`: because of too many restarts."""
+    """No child is left and none will be started.
+
+    Args:
+        gave_up: because of too many restarts, or a first start that failed.
+        by_itself: nobody asked for it: it gave up, or its significant children have ended.
+    """
 
     gave_up: bool
+    by_itself: bool = False
 
 
-Command = Start | Stop | Tell | Finished
+@dataclass(frozen=True)
+class Answer:
+    """How a `Request` went."""
+
+    op: Op
+    child_id: str
+    result: Result
+
+
+Command = Start | Stop | Tell | Finished | Answer

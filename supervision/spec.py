@@ -42,6 +42,18 @@ class Strategy(StrEnum):
     """All children."""
     REST_FOR_ONE = "rest_for_one"
     """The children that were started after it."""
+    DYNAMIC = "dynamic"
+    """Nobody else; who ended is forgotten, and all are stopped at once (`simple_one_for_one`)."""
+
+
+class AutoShutdown(StrEnum):
+    """Whether a supervisor ends with its significant children."""
+
+    NEVER = "never"
+    ANY_SIGNIFICANT = "any_significant"
+    """When one of them has ended by itself and is not restarted."""
+    ALL_SIGNIFICANT = "all_significant"
+    """When the last of them has."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,7 @@ class ChildSpec:
             hung; None: it is not pinged.
         env: environment variables on top of those of the fork server.
         log_path: a file that its stdout and stderr are appended to; None: the parent's stderr.
+        significant: its end may be the supervisor's, see `AutoShutdown`; never with `permanent`.
 
     Raises:
         InvalidSpec: a field makes no sense; the error says which.
@@ -77,6 +90,7 @@ class ChildSpec:
     liveness_interval_s: float | None = None
     env: Mapping[str, str] | None = None
     log_path: str | None = None
+    significant: bool = False
 
     def __post_init__(self) -> None:
         self._require(bool(self.id), "id", "must not be empty")
@@ -89,8 +103,18 @@ class ChildSpec:
             self.restart in tuple(Restart), "restart", f"must be one of {_words(Restart)}"
         )
         object.__setattr__(self, "restart", Restart(self.restart))
+        self._check_significant()
         self._check_times()
         self._check_carriable()
+
+    def _check_significant(self) -> None:
+        self._require(type(self.significant) is bool, "significant", "must be true or false")
+        if self.significant and self.restart is Restart.PERMANENT:
+            raise InvalidSpec(
+                "bad_combination",
+                f"child {self.id}: significant",
+                "a permanent child never ends for good; make it transient or temporary",
+            )
 
     def _check_times(self) -> None:
         self._require(
@@ -142,9 +166,14 @@ class SupervisorSpec:
             ends all its children and itself.
         period_s: the window in seconds.
         children: the children at the start.
+        auto_shutdown: whether it ends with its significant children.
+        exact: to the letter as OTP: one thing at a time, what comes in meanwhile waits, and a first
+            start that fails ends the supervisor. Otherwise, as suits slow starts: restarts of
+            different children overlap, a shutdown gets in at once, first starts are tried again.
 
     Raises:
-        InvalidSpec: a field makes no sense, or two children have one id.
+        InvalidSpec: a field makes no sense, two children have one id, or a child is significant
+            and `auto_shutdown` is never.
     """
 
     id: str
@@ -152,16 +181,13 @@ class SupervisorSpec:
     intensity: int = 3
     period_s: float = 5.0
     children: tuple[ChildSpec, ...] = ()
+    auto_shutdown: AutoShutdown = AutoShutdown.NEVER
+    exact: bool = False
 
     def __post_init__(self) -> None:
         self._require(bool(self.id), "invalid_id", "id", "must not be empty")
-        self._require(
-            self.strategy in tuple(Strategy),
-            "invalid_strategy",
-            "strategy",
-            f"must be one of {_words(Strategy)}",
-        )
-        object.__setattr__(self, "strategy", Strategy(self.strategy))
+        self._check_word("strategy", Strategy)
+        self._check_word("auto_shutdown", AutoShutdown)
         self._require(
             self.intensity >= 0, "invalid_intensity", "intensity", "must be 0 or more restarts"
         )
@@ -175,6 +201,36 @@ class SupervisorSpec:
         self._require(
             not twice, "duplicate_child", "children", f"more than one is named {', '.join(twice)}"
         )
+        for child in self.children:
+            self.check_child(child)
+
+    def check_child(self, child: ChildSpec) -> None:
+        """Whether this supervisor can have that child.
+
+        Raises:
+            InvalidSpec: it is significant, and `auto_shutdown` is never; or it has a backoff, and
+                the supervisor is `exact`.
+        """
+        self._require(
+            not self.exact or child.backoff is None,
+            "bad_combination",
+            "exact",
+            f"OTP has no backoff, but child {child.id} has one; leave out either",
+        )
+        self._require(
+            not child.significant or self.auto_shutdown is not AutoShutdown.NEVER,
+            "bad_combination",
+            "auto_shutdown",
+            f"is never, but child {child.id} is significant; "
+            f"set it to {AutoShutdown.ANY_SIGNIFICANT} or {AutoShutdown.ALL_SIGNIFICANT}",
+        )
+
+    def _check_word(self, name: str, words: type[StrEnum]) -> None:
+        value = getattr(self, name)
+        self._require(
+            value in tuple(words), f"invalid_{name}", name, f"must be one of {_words(words)}"
+        )
+        object.__setattr__(self, name, words(value))
 
     def _require(self, holds: bool, reason: str, name: str, detail: str) -> None:
         if not holds:

@@ -13,15 +13,25 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from .core import SupervisorCore
-from .errors import ForkServerBroken, ForkServerClosed, SpawnFailed, UnknownChild
+from .errors import (
+    ForkServerBroken,
+    ForkServerClosed,
+    SpawnFailed,
+    SupervisorStopping,
+    UnknownChild,
+)
 from .events import ChildEvent, ChildStatus, ExitReason
 from .process import Process
 from .signals import (
     AddChild,
+    Answer,
     Begin,
     ChildExited,
     ChildReady,
     Finished,
+    Op,
+    Request,
+    Result,
     Shutdown,
     Start,
     Stop,
@@ -83,6 +93,7 @@ class Supervisor(pykka.ThreadingActor):
         # Beside the inbox, so that `shutdown` and `stop_child` can wait for it in this thread.
         self._happened: queue.SimpleQueue[Input] = queue.SimpleQueue()
         self._timer: Timer | None = None
+        self._answers: list[Answer] = []
 
     # -- pykka's hooks ------------------------------------------------------------------------
 
@@ -132,7 +143,52 @@ class Supervisor(pykka.ThreadingActor):
             UnknownChild: there is none of that id.
         """
         self._handle(StopChild(child_id))
+        if self._spec.exact:
+            # It had to wait for its turn, and siblings may have moved the child meanwhile.
+            with contextlib.suppress(SupervisorStopping):
+                self._ask(Request(Op.TERMINATE, child_id))
         self._wait_until(lambda: not self._core.is_running(child_id))
+
+    def terminate_child(self, child_id: str) -> Result:
+        """End a child and return when it is gone: `ok`, or `not_found`.
+
+        It stays known, as stopped, unless it is temporary. At most its `shutdown_s` and 9 seconds.
+
+        Raises:
+            SupervisorStopping: it is too late.
+        """
+        return self._ask(Request(Op.TERMINATE, child_id))
+
+    def restart_child(self, child_id: str) -> Result:
+        """Start a known child that does not run; return when it is ready or failed.
+
+        Returns:
+            `ok`, `not_found`, `running`, `restarting` or `start_failed`; it is not tried again.
+
+        Raises:
+            SupervisorStopping: it is too late.
+        """
+        return self._ask(Request(Op.RESTART, child_id))
+
+    def delete_child(self, child_id: str) -> Result:
+        """Forget a child that does not run: `ok`, `not_found`, `running` or `restarting`.
+
+        Raises:
+            SupervisorStopping: it is too late.
+        """
+        return self._ask(Request(Op.DELETE, child_id))
+
+    def start_child(self, spec: ChildSpec) -> Result:
+        """Start one more child, as the last in the order; return when it is ready or failed.
+
+        Returns:
+            `ok`, `already_started`, `already_present`, or `start_failed`: then it is not kept.
+
+        Raises:
+            InvalidSpec: this supervisor cannot have such a child.
+            SupervisorStopping: it is too late.
+        """
+        return self._ask(Request(Op.START_CHILD, spec.id, spec))
 
     def kill_child(self, child_id: str, detail: str = "its owner gave it up") -> None:
         """Kill a child that does not work any more, as if it were found hung: its rules apply.
@@ -175,6 +231,19 @@ class Supervisor(pykka.ThreadingActor):
             self._do(command)
         self._set_timer()
 
+    def _ask(self, request: Request) -> Result:
+        self._answers.clear()
+        self._handle(request)
+        self._wait_until(lambda: self._answer_to(request) is not None)
+        answer = self._answer_to(request)
+        if answer is None or answer.result is Result.STOPPING:
+            raise SupervisorStopping(self._spec.id)
+        return answer.result
+
+    def _answer_to(self, request: Request) -> Answer | None:
+        asked = (request.op, request.child_id)
+        return next((a for a in self._answers if (a.op, a.child_id) == asked), None)
+
     def _wait_until(self, is_so: Callable[[], bool]) -> None:
         """Go on supervising, in this call, until it is so. Each process ends within its limits."""
         while not is_so():
@@ -195,9 +264,12 @@ class Supervisor(pykka.ThreadingActor):
                     self._processes[child_id].stop(shutdown_s)
             case Tell(event):
                 self._tell(event)
-            case Finished(gave_up):
+            case Answer():
+                self._answers.append(command)
+            case Finished(gave_up, by_itself):
                 if gave_up:
                     _log.error("supervisor %s gives up", self._spec.id)
+                if by_itself:
                     with contextlib.suppress(pykka.ActorDeadError):
                         self.stop()
 

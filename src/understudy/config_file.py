@@ -69,7 +69,7 @@ def read_config_file(path: str | os.PathLike[str]) -> list[FileEntry]:
             something twice.
     """
     name = os.fspath(path)
-    root = _compose(name, _read(name))
+    root = compose(name, read_text(name))
     if root is None or _is_null(root):
         return []
     entries: list[FileEntry] = []
@@ -88,7 +88,12 @@ def _is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
 
-def _read(name: str) -> str:
+def read_text(name: str) -> str:
+    """The text of a file that somebody wrote by hand.
+
+    Raises:
+        ConfigurationError: it cannot be read, is too large, or is not UTF-8.
+    """
     try:
         with open(name, "rb") as file:  # noqa: PTH123 - the name is shown as it was given
             data = file.read(_MAX_FILE_BYTES + 1)
@@ -107,7 +112,12 @@ def _read(name: str) -> str:
         raise ConfigurationError(name, line, None, "this is not UTF-8 text") from error
 
 
-def _compose(name: str, text: str) -> yaml.Node | None:
+def compose(name: str, text: str) -> yaml.Node | None:
+    """The text of the file `name` as YAML's nodes, which know their lines.
+
+    Raises:
+        ConfigurationError: it is not YAML.
+    """
     try:
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:

@@ -20,6 +20,7 @@ import pykka
 import pytest
 
 from understudy.supervision import (
+    AutoShutdown,
     Backoff,
     ChildEvent,
     ChildSpec,
@@ -27,9 +28,11 @@ from understudy.supervision import (
     DuplicateChild,
     ForkServer,
     Restart,
+    Result,
     Strategy,
     Supervisor,
     SupervisorSpec,
+    SupervisorStopping,
     UnknownChild,
 )
 
@@ -343,3 +346,58 @@ def test_children_do_not_need_the_fork_server_to_see_their_parents_death() -> No
         os.kill(next(iter(pidfds)), signal.SIGKILL)
         os.kill(root.pid, signal.SIGKILL)
         assert left_after(pidfds, 1.0) == []
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_requests_are_answered_when_the_process_is_up_or_gone(
+    grow: Callable[..., Tree], *, exact: bool
+) -> None:
+    tree = grow(kid("a"), exact=exact)
+    proxy = tree.proxy
+    answers: list[Result] = [
+        proxy.restart_child("a").get(timeout=LIMIT_S),
+        proxy.terminate_child("a").get(timeout=LIMIT_S),
+        proxy.start_child(kid("a")).get(timeout=LIMIT_S),
+        proxy.restart_child("a").get(timeout=LIMIT_S),
+        proxy.start_child(kid("b", "fail_for_good")).get(timeout=LIMIT_S),
+        proxy.delete_child("b").get(timeout=LIMIT_S),
+    ]
+    assert answers == [
+        Result.RUNNING,
+        Result.OK,
+        Result.ALREADY_PRESENT,
+        Result.OK,
+        Result.START_FAILED,
+        Result.NOT_FOUND,
+    ]
+    assert tree.pid("a")
+
+
+def test_a_request_after_the_end_is_refused(grow: Callable[..., Tree]) -> None:
+    tree = grow(kid("a"))
+    tree.shutdown()
+    with pytest.raises(SupervisorStopping):
+        tree.proxy.restart_child("a").get(timeout=LIMIT_S)
+
+
+def test_the_end_of_a_significant_child_ends_the_supervisor(grow: Callable[..., Tree]) -> None:
+    kids = kid("a"), kid("b", restart=Restart.TEMPORARY, significant=True)
+    tree = grow(*kids, auto_shutdown=AutoShutdown.ANY_SIGNIFICANT)
+    tree.until("ready", "b")
+    os.kill(tree.pid("b"), signal.SIGKILL)
+    tree.until("stopped", "a")
+    reason = tree.until("stopped", "top").reason
+    assert reason is not None
+    assert (reason.kind, reason.detail) == ("shutdown", "its significant child b has ended")
+    assert tree.ref.actor_stopped.wait(LIMIT_S)
+
+
+def test_a_request_that_the_end_of_the_supervisor_overtakes_is_refused(
+    grow: Callable[..., Tree],
+) -> None:
+    tree = grow(kid("a"), intensity=0, exact=True)
+    tree.until("ready", "a")
+    os.kill(tree.pid("a"), signal.SIGKILL)
+    tree.until("gave_up", "top")
+    with pytest.raises((SupervisorStopping, pykka.ActorDeadError)):
+        tree.proxy.restart_child("a").get(timeout=LIMIT_S)

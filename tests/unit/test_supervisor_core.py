@@ -25,6 +25,7 @@ from understudy.supervision.core import SupervisorCore
 from understudy.supervision.events import ExitKind
 from understudy.supervision.signals import (
     AddChild,
+    Answer,
     Begin,
     ChildExited,
     ChildReady,
@@ -121,6 +122,8 @@ class World:
                 self.events.append(event)
             case Finished(gave_up):
                 self.log.append("gave up" if gave_up else "finished")
+            case Answer(op, child_id, result):
+                self.log.append(f"{op} {child_id}: {result}")
 
 
 ABC = ("a", "b", "c")
@@ -143,6 +146,7 @@ STEPS_WHEN_B_FALLS: dict[Strategy, list[str]] = {
     Strategy.ONE_FOR_ONE: ["start b2"],
     Strategy.ONE_FOR_ALL: ["stop c", "stop a", "start a2", "start b2", "start c2"],
     Strategy.REST_FOR_ONE: ["stop c", "start b2", "start c2"],
+    Strategy.DYNAMIC: ["start b2"],
 }
 
 

@@ -52,6 +52,7 @@ _COMMANDS = {
     "cancel": "service:cancel",
     "stop": "service:stop",
     "repl": "repl:repl",
+    "simulate": "simulate:simulate",
     "doctor": "machine:doctor",
     "image": "machine:image",
     "config": "settings:config",
