@@ -212,7 +212,6 @@ class Fleet:
         for thread in threads:
             thread.start()
             self._undo.append(partial(thread.join, 5.0))
-        self._undo.append(self._stopped.set)
 
     def _start_agents(
         self,
@@ -312,13 +311,13 @@ class Fleet:
 
     def _unwind(self) -> None:
         """Undo every step of the start, the last one first; one that fails stops no other."""
+        self._stopped.set()  # the threads of the fleet end by it
         while self._undo:
             step = self._undo.pop()
             try:
                 step()
             except Exception:  # noqa: BLE001 - whatever it is, the rest must still be undone
                 _log.exception("a step of the shutdown failed; the rest goes on")
-        self._stopped.set()
 
     # -- use ----------------------------------------------------------------------------------
 
