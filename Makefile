@@ -3,13 +3,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The oldest release of Claude Code that is supported; the pinned newest one is the default image.
 OLDEST_CLI := 2.1.197
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test check unit machine images bench clean
+.PHONY: demo test check unit machine images erlang bench clean
 
 demo: $(VENV)/.made machine
 	@$(BIN)/understudy demo
 
-test: $(VENV)/.made-dev machine images check
+test: $(VENV)/.made-dev machine images erlang check
 	@$(BIN)/python -m pytest
 	@$(BIN)/python scripts/check_wheel.py
 
@@ -28,6 +29,13 @@ machine: $(VENV)/.made
 
 images: machine
 	@$(BIN)/understudy image build --version $(OLDEST_CLI)
+
+# The differential test plays its scenarios on Erlang's own supervisor.
+erlang:
+	@command -v escript >/dev/null || { echo "installing: erlang-base (for the tests)"; \
+	  $(AS_ROOT) apt-get update -qq && \
+	  $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    --no-install-recommends erlang-base >/dev/null; }
 
 bench: $(VENV)/.made-dev machine
 	@$(BIN)/python -m bench
