@@ -133,7 +133,7 @@ def test_the_demo_runs_without_a_key_and_says_so(program: Program) -> None:
     assert "scripted model" in done.err
     results = done.json["results"]
     assert len(results) == 6
-    assert {result["agent_id"] for result in results} == {"agent_000", "agent_001", "agent_002"}
+    assert len({result["agent_id"] for result in results}) > 1  # how many depends on their speed
     assert sum(result["result"]["total_issues"] for result in results) > 5
 
 
