@@ -68,6 +68,8 @@ def test_the_key_reaches_the_api_and_is_nowhere_in_the_container(
     assert result.status == "success", result.error
     assert {request["key"] for request in api.requests} == {CANARY}
     container = fleet.get_agent_status()["agent_000"]["container"]
+    # The search finds what is there: the placeholder in the CLI's environment.
+    assert "environ" in search(container, "ANTHROPIC_API_KEY=placeholder")
     assert search(container, CANARY) == ""
     inspected = subprocess.run(
         ["podman", "inspect", container], capture_output=True, text=True, timeout=60, check=True
