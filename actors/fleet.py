@@ -27,14 +27,15 @@ from .fleet_specs import (
 )
 from .gateway import scrub
 from .handle import TaskHandle
-from .housekeeping import LOCK_NAME, prune, remove_dead_runs, take_lock
+from .housekeeping import LOCK_NAME, Housekeeper, take_lock
+from .incarnation_log import IncarnationLog
 from .podman import image_exists, image_tag, podman_env
 from .podman.guard import Guard
 from .root import RootActor, RootLimits
 from .roster import Roster
 from .task_book import TaskBook
 from .tasks.queue import TaskQueue
-from .tasks.store import TaskStore
+from .tasks.store import SERVICE_RUN, TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,7 +62,8 @@ class Fleet:
 
     Args:
         forks: started already; this fleet closes it.
-        run_label: `service` for the long-running one (its tasks outlive it), else any word.
+        run_label: `service` for the long-running one: its tasks outlive it. Those of any other end
+            with their fleet.
         on_hopeless: see `RootActor`.
     """
 
@@ -81,7 +83,7 @@ class Fleet:
         self._upstream = upstream
         self._forks = forks
         self._env = scrub(env)
-        self._run_label = run_label
+        self._is_service = run_label == SERVICE_RUN
         self._on_hopeless = on_hopeless
         run_id = uuid.uuid4().hex[:10]
         self.places = FleetPlaces(
@@ -91,6 +93,8 @@ class Fleet:
             transcripts=base.state_dir / "transcripts",
             logs=base.state_dir / "logs",
         )
+        # What tasks and incarnations are filed under: the service goes on where it was.
+        self._filed_under = SERVICE_RUN if self._is_service else run_id
         self.store: TaskStore | None = None
         self._events: queue.SimpleQueue[ChildEvent] = queue.SimpleQueue()
         self._undo: list[Callable[[], object]] = []
@@ -157,7 +161,7 @@ class Fleet:
         tasks = TaskQueue(
             max_size=settings.task_queue.max_size, ageing_s=settings.task_queue.ageing
         )
-        book = TaskBook(tasks, self.store, self._run_label)
+        book = TaskBook(tasks, self.store, self._filed_under)
         limits = RootLimits(
             max_running=settings.orchestrator.max_workers,
             max_attempts=settings.supervision.max_attempts,
@@ -206,24 +210,33 @@ class Fleet:
         tell: Callable[[object], None],
     ) -> None:
         owner = CONTAINER_USER if os.geteuid() == 0 else None
-        ids = self.agent_ids()
+        ids, places = self.agent_ids(), self.places
         specs = [
-            agent_spec(i, self.settings, self.places, image=image, owner=owner, podman_env=env)
+            agent_spec(i, self.settings, places, image=image, owner=owner, podman_env=env)
             for i in ids
         ]
 
+        assert self.store is not None
+        lives = IncarnationLog(self.store, self._filed_under)
+
         def listener(event: ChildEvent) -> None:
+            lives.note(event)
             tell(event)
             self._events.put(event)
 
-        self._start_services(listener)
-        agents = Supervisor.start(agents_supervisor(self.settings, specs), self._forks, listener)
+        self._start_services(listener, lives.first)
+        rules = agents_supervisor(self.settings, specs)
+        agents = Supervisor.start(rules, self._forks, listener, first_incarnation=lives.first)
         self._agents = agents.proxy()
         self._stop_later(agents, len(specs))
         self._await_ready({*ids, "gateway"})
-        self._in_background(partial(self._tidy, env))
+        folders = (places.transcripts, places.logs)
+        keep_days = self.settings.storage.keep_days
+        keeper = Housekeeper(self._base, env, self.store, folders, keep_days)
+        keeper.start()
+        self._undo.append(keeper.close)
 
-    def _start_services(self, listener: Callable[[ChildEvent], None]) -> None:
+    def _start_services(self, listener: Callable[[ChildEvent], None], first: int) -> None:
         settings, places, upstream = self.settings, self.places, self._upstream
         children: list[ChildSpec] = []
         url = upstream.url
@@ -232,7 +245,8 @@ class Fleet:
             url = f"unix:{places.scripted_model}"
         assert url is not None, "an upstream has a URL or a scripted model"
         children.append(gateway_spec(settings, places, self.agent_ids(), upstream.credentials, url))
-        services = Supervisor.start(services_supervisor(settings, children), self._forks, listener)
+        rules = services_supervisor(settings, children)
+        services = Supervisor.start(rules, self._forks, listener, first_incarnation=first)
         self._stop_later(services, len(children))
 
     def _stop_later(self, supervisor: ActorRef[Supervisor], children: int) -> None:
@@ -272,7 +286,7 @@ class Fleet:
         """
         if self._stopped.is_set():
             return
-        keep = self._run_label == "service"
+        keep = self._is_service
         if self._root is not None:
             running = self._root.drain(why, keep_waiting=keep).get(timeout=_ASK_S)
             self._wait_for_running(running, grace_s)
@@ -322,11 +336,23 @@ class Fleet:
     def recover(self) -> list[TaskHandle]:
         """Take up the unfinished tasks of an earlier service."""
         assert self.store is not None
-        rows = self.store.unfinished(self._run_label)
-        tasks = [(self.store.task(row.task_id), row.attempts) for row in rows]
+        rows = self.store.recover(self._filed_under, self.settings.supervision.max_attempts)
+        tasks = [(row.task, row.attempts) for row in rows]
         handles = [TaskHandle(row.task_id, self.cancel) for row in rows]
-        self._root.recover(tasks, handles).get(timeout=_ASK_S)
+        may_have_run = [row.task_id for row in rows if row.may_have_run]
+        self._root.recover(tasks, handles, may_have_run).get(timeout=_ASK_S)
         return handles
+
+    def replay(self, task_id: str) -> TaskHandle | None:
+        """Queue a task that is in quarantine; None when it is not.
+
+        Raises:
+            FleetStopped, QueueFull: see `submit`.
+        """
+        if self._root is None or self._stopped.is_set():
+            raise FleetStopped("the fleet does not run")
+        handle = TaskHandle(task_id, self.cancel)
+        return handle if self._root.replay(task_id, handle).get(timeout=_ASK_S) else None
 
     def cancel(self, task_id: str) -> bool:
         """End that task; False when it is not known or over."""
@@ -341,15 +367,3 @@ class Fleet:
 
     def _restart_agent(self, agent_id: str) -> None:
         self._agents.kill_child(agent_id)
-
-    def _tidy(self, env: dict[str, str]) -> None:
-        """Remove what dead runs left, and what is older than it is to be kept."""
-        remove_dead_runs(self._base, env)
-        assert self.store is not None
-        folders = (self.places.transcripts, self.places.logs)
-        prune(self.store, folders, self.settings.storage.keep_days, now=time.time())
-
-    def _in_background(self, work: Callable[[], object]) -> None:
-        thread = threading.Thread(target=work, name="understudy-tidy", daemon=True)
-        thread.start()
-        self._undo.append(partial(thread.join, _ASK_S))

@@ -17,10 +17,11 @@ from understudy.transport import AgentMessage, ChannelClosed, MessageType, PeerU
 
 from .errors import FleetStopped
 from .failure import POLICIES, FailureKind
+from .tasks.rows import Lease, Outcome
 from .tasks.task import Task, TaskResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from understudy.transport import Agent2AgentProtocol
 
@@ -79,6 +80,7 @@ class RootActor(pykka.ThreadingActor):
         self._clock = clock
         self._retries: dict[str, int] = {}
         self._closing: str | None = None
+        self._keep_waiting = False
         self._hopeless: tuple[FailureKind, str] | None = None
         self._stale = 0
         self._services: dict[str, dict[str, Any]] = {}
@@ -98,15 +100,30 @@ class RootActor(pykka.ThreadingActor):
             QueueFull: there is no room for all of them.
             DuplicateTask: an id is taken.
         """
-        if self._closing or self._hopeless:
-            raise FleetStopped(self._closing or (self._hopeless or ("", ""))[1])
+        self._check_open()
         self._book.accept(tasks, handles)
         self._dispatch()
 
-    def recover(self, tasks: list[tuple[Task, int]], handles: list[TaskHandle]) -> None:
-        """Take up again what an earlier service had accepted."""
-        self._book.recover(tasks, handles)
+    def recover(
+        self,
+        tasks: list[tuple[Task, int]],
+        handles: list[TaskHandle],
+        may_have_run: Iterable[str] = (),
+    ) -> None:
+        """Take up again what an earlier service had accepted; see `TaskBook.recover`."""
+        self._book.recover(tasks, handles, may_have_run=may_have_run)
         self._dispatch()
+
+    def replay(self, task_id: str, handle: TaskHandle) -> bool:
+        """Queue a task that is in quarantine; False when it is not.
+
+        Raises:
+            FleetStopped, QueueFull: see `submit`.
+        """
+        self._check_open()
+        done = self._book.replay(task_id, handle)
+        self._dispatch()
+        return done
 
     def cancel(self, task_id: str) -> bool:
         """End that task; False when it is not known or over."""
@@ -135,7 +152,7 @@ class RootActor(pykka.ThreadingActor):
 
     def drain(self, why: str, *, keep_waiting: bool) -> list[str]:
         """Stop taking tasks; end or keep those that wait. The ids of those that still run."""
-        self._closing = why
+        self._closing, self._keep_waiting = why, keep_waiting
         for task in self._book.take_all_waiting():
             if keep_waiting:
                 self._book.keep_for_later(task)
@@ -162,7 +179,7 @@ class RootActor(pykka.ThreadingActor):
             case AgentMessage(payload={"kind": "usage", "agent_id": str(agent_id)}):
                 self._roster.count_usage(agent_id, message.payload)
             case AgentMessage() if self._is_stale(message):
-                self._stale += 1
+                self._count_stale(message)
             case AgentMessage(message_type=MessageType.STATUS_UPDATE):
                 self._on_status(message)
             case AgentMessage(message_type=MessageType.ERROR, payload={"crash": str(kind)}):
@@ -183,6 +200,11 @@ class RootActor(pykka.ThreadingActor):
             return True
         return message.incarnation != self._roster[message.sender_id].incarnation
 
+    def _count_stale(self, message: AgentMessage) -> None:
+        self._stale += 1
+        if message.sender_id in self._roster:
+            self._roster[message.sender_id].stale_messages += 1
+
     def _on_status(self, message: AgentMessage) -> None:
         agent, payload = self._roster[message.sender_id], message.payload
         if payload.get("kind") == "progress":
@@ -202,20 +224,24 @@ class RootActor(pykka.ThreadingActor):
             return
         agent.task_id = None
         why = f"{agent.agent_id} did not take it: {message.payload.get('message')}"
-        self._book.requeue(running.task, why, after_s=self._limits.retry_wait_min_s, free=True)
+        wait_s = self._limits.retry_wait_min_s
+        self._book.requeue(running.task, why, after_s=wait_s, free=True, outcome=Outcome.REFUSED)
+        self._drain_again()
 
     def _on_result(self, message: AgentMessage) -> None:
         result = TaskResult.from_wire(message.payload)
         running = self._book.running.get(result.task_id)
         if running is None or running.agent_id != message.sender_id:
-            self._stale += 1
+            self._count_stale(message)
             return
         agent = self._roster[running.agent_id]
         agent.task_id, agent.state = None, "tidying"
         kind = FailureKind(result.failure_kind) if result.failure_kind else None
         if kind is None or running.canceled or not self._retry_later(running, kind, result):
             self._retries.pop(result.task_id, None)
-            self._book.finish(result)
+            lease = Lease(message.sender_id, message.incarnation)
+            if not self._book.finish(result, lease):
+                self._count_stale(message)
         self._dispatch()
 
     def _on_child(self, event: ChildEvent) -> None:
@@ -257,13 +283,13 @@ class RootActor(pykka.ThreadingActor):
             book.fail(task, FailureKind.CANCELED, "canceled while it ran", running.agent_id)
         elif self._hopeless and self._on_hopeless is None:
             book.fail(task, *self._hopeless)
-        elif running.attempt >= self._limits.max_attempts:
-            text = f"its agent fell {running.attempt} times while it worked on it; last: {why}"
-            book.fail(task, FailureKind.POISON, text, running.agent_id)
-        else:
-            book.requeue(task, f"{running.agent_id} fell ({why}); the task runs again")
-            if self._closing:
-                self.drain(self._closing, keep_waiting=False)
+        elif book.fell(running, why, self._limits.max_attempts):
+            self._drain_again()
+
+    def _drain_again(self) -> None:
+        """A task that waits again while the fleet stops goes where the others went."""
+        if self._closing:
+            self.drain(self._closing, keep_waiting=self._keep_waiting)
 
     def _on_gone(self, agent: AgentRecord, event: ChildEvent) -> None:
         agent.state = "failed"
@@ -301,15 +327,23 @@ class RootActor(pykka.ThreadingActor):
 
     def _give(self, task: Task, agent_id: str) -> None:
         agent = self._roster[agent_id]
-        order = {"task": task.to_wire(), "attempt": self._book.attempt_of(task)}
+        order = {
+            "task": task.to_wire(),
+            "attempt": self._book.attempt_of(task),
+            "may_have_run": self._book.may_have_run(task),
+        }
+        gives_up_at = self._clock() + task.timeout + _OVERTIME_S
+        if not self._book.start(
+            task, agent_id, gives_up_at=gives_up_at, incarnation=agent.incarnation
+        ):
+            return
         try:
             self._protocol.send_task_request(agent_id, order, self.actor_ref.tell)
-        except (PeerUnknown, ChannelClosed):
+        except (PeerUnknown, ChannelClosed) as error:
             agent.state = "down"
-            self._book.put_back(task)
+            self._book.requeue(task, str(error), free=True, outcome=Outcome.REFUSED)
             return
         agent.state, agent.task_id = "busy", task.task_id
-        self._book.start(task, agent_id, gives_up_at=self._clock() + task.timeout + _OVERTIME_S)
 
     def _retry_later(self, running: Running, kind: FailureKind, result: TaskResult) -> bool:
         """Whether the task waits and tries again: the API was at fault, not the task.
@@ -327,7 +361,12 @@ class RootActor(pykka.ThreadingActor):
             return False
         why = f"{kind}: {result.error}; next try in {wait_s:g} s"
         self._book.requeue(task, why, after_s=wait_s, free=not policy.uses_attempt)
+        self._drain_again()
         return True
+
+    def _check_open(self) -> None:
+        if self._closing or self._hopeless:
+            raise FleetStopped(self._closing or (self._hopeless or ("", ""))[1])
 
     def _send(self, agent_id: str, payload: dict[str, Any]) -> None:
         try:

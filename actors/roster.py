@@ -23,6 +23,7 @@ class AgentRecord:
     container: str | None = None
     container_pid: int | None = None
     last_failure: str | None = None
+    stale_messages: int = 0
     crash_kind: str | None = None
     usage: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -46,6 +47,7 @@ class AgentRecord:
             "container": self.container,
             "container_pid": self.container_pid,
             "last_failure": self.last_failure,
+            "stale_messages": self.stale_messages,
             "usage": dict(self.usage),
         }
 

@@ -100,6 +100,8 @@ class ControlServer:
                 return {"task_ids": [handle.task_id for handle in handles]}
             case "cancel":
                 return {"canceled": self._orchestrator.cancel(payload["task_id"])}
+            case "replay":
+                return {"replayed": self._orchestrator.replay(payload["task_id"]) is not None}
             case "stop":
                 return {"stopping": True}
             case verb:

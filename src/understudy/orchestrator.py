@@ -39,7 +39,7 @@ class Orchestrator:
         config_path: a YAML file; without one, defaults and the environment count.
         env: the environment to read settings and credentials from; this process's own by default.
         overrides: settings by `section.key`, stronger than file and environment.
-        run_label: what its tasks are filed under; `service` tasks outlive their fleet.
+        run_label: the tasks of `service` outlive their fleet; those of any other end with it.
 
     Attributes:
         config: the settings; change them before `start`.
@@ -143,6 +143,16 @@ class Orchestrator:
     def cancel(self, task_id: str) -> bool:
         """End that task; False when it is not known or over."""
         return self._fleet is not None and self._fleet.cancel(task_id)
+
+    def replay(self, task_id: str) -> TaskHandle | None:
+        """Put back a task that was quarantined as poison; None when it is not in quarantine.
+
+        Raises:
+            QueueFull, FleetStopped: see `submit`.
+        """
+        if self._fleet is None:
+            raise FleetStopped("the orchestrator is not started; call start() first")
+        return self._fleet.replay(task_id)
 
     def get_agent_status(self) -> dict[str, dict[str, Any]]:
         """Each agent by its id: `running`, `current_task`, `health_check_failed`, and more."""
