@@ -288,12 +288,6 @@ class TaskStore:
     # -- inside -------------------------------------------------------------------------------
 
     def _task_row(self, row: tuple[Any, ...]) -> TaskRow:
-        blob, state, *rest, quarantined, may_have_run = row
+        blob, state, *rest = row
         task = Task.from_wire(self._file.unpack(blob))
-        return TaskRow(
-            task,
-            TaskState(state),
-            *rest,
-            quarantined=bool(quarantined),
-            may_have_run=bool(may_have_run),
-        )
+        return TaskRow(task, TaskState(state), *rest[:-2], *map(bool, rest[-2:]))
