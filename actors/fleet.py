@@ -35,7 +35,7 @@ from .root import RootActor, RootLimits
 from .roster import Roster
 from .task_book import TaskBook
 from .tasks.queue import TaskQueue
-from .tasks.store import SERVICE_RUN, TaskStore
+from .tasks.store import SERVICE_RUN, StoreError, TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -193,6 +193,7 @@ class Fleet:
         def tick() -> None:
             while not self._stopped.wait(_TICK_S):
                 tell("tick")
+                self._checkpoint()
 
         threads = [
             threading.Thread(target=target, name=f"understudy-{target.__name__}", daemon=True)
@@ -202,6 +203,13 @@ class Fleet:
             thread.start()
             self._undo.append(partial(thread.join, 5.0))
         self._undo.append(self._stopped.set)
+
+    def _checkpoint(self) -> None:
+        assert self.store is not None
+        try:
+            self.store.checkpoint()
+        except StoreError as error:
+            _log.warning("not written through: %s", error)
 
     def _start_agents(
         self,

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x55647374
 _BUSY_TIMEOUT_S = 10.0
 _BUSY_PAUSE_S = 0.01
+# A checkpoint costs milliseconds: a fleet makes them beside its writer (`StoreFile.checkpoint`),
+# so the writer itself does so only where nobody else does. 16,000 pages are 64 MB.
+_CHECKPOINT_PAGES = 16_000
 # What one large transaction leaves of the write-ahead log; without it the file keeps its peak.
 _MAX_WAL_BYTES = 16 << 20
 
@@ -61,6 +64,7 @@ def open_database(path: Path) -> sqlite3.Connection:
             _use_wal(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")
             _migrate(connection, path)
         except BaseException:

@@ -218,6 +218,10 @@ class TaskStore:
             connection.execute(statements.PRUNE_INCARNATIONS, before)
             return connection.execute(statements.PRUNE_TASKS, before).rowcount
 
+    def checkpoint(self) -> None:
+        """See `StoreFile.checkpoint`; to be called now and then while much is written."""
+        self._file.checkpoint()
+
     # -- reading ------------------------------------------------------------------------------
 
     def task(self, task_id: str) -> Task | None:

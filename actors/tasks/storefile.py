@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,6 @@ import msgpack
 from .database import MEND_DAMAGED, StoreError, open_database, store_errors, transaction
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Generator
     from pathlib import Path
 
@@ -27,13 +27,29 @@ class StoreFile:
         self._path = path
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = open_database(path)
+        self._beside: sqlite3.Connection | None = None
+        self._beside_lock = threading.Lock()
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""
-        with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
+        with self._beside_lock, self._lock:
+            open_ones = (self._beside, self._connection)
+            self._beside = self._connection = None
+            for connection in open_ones:
+                if connection is not None:
+                    connection.close()
+
+    def checkpoint(self) -> None:
+        """Move what was written from the log into the file itself, without stopping the writer.
+
+        Takes as long as the disk does: not for a thread that others wait for.
+        """
+        with self._beside_lock, store_errors(self._path):
+            if self._connection is None:
+                return
+            if self._beside is None:
+                self._beside = sqlite3.connect(self._path, check_same_thread=False)
+            self._beside.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     @contextlib.contextmanager
     def write(self) -> Generator[sqlite3.Connection]:

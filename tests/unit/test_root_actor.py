@@ -13,6 +13,7 @@ from understudy.actors.root import RootActor, RootLimits
 from understudy.actors.roster import Roster
 from understudy.actors.task_book import TaskBook
 from understudy.actors.tasks.queue import TaskQueue
+from understudy.actors.tasks.rows import Outcome
 from understudy.actors.tasks.store import TaskStore
 from understudy.actors.tasks.task import Task, TaskResult, TaskState
 from understudy.supervision import ChildEvent, ExitReason
@@ -209,7 +210,74 @@ def test_what_an_older_incarnation_says_is_dropped_and_counted(fleet: Fleet) -> 
     fleet.fall("agent_000")
     fleet.answer("agent_000", "a", incarnation=1)
     assert not handle.done()
-    assert fleet.root.status().get(timeout=5)["stale_messages"] == 1
+    status = fleet.root.status().get(timeout=5)
+    assert status["stale_messages"] == status["agents"]["agent_000"]["stale_messages"] == 1
+
+
+def test_an_agent_is_told_that_the_task_may_have_run_before(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a")
+    fleet.fall("agent_000")
+    assert [order["may_have_run"] for _, order in fleet.bus.given] == [False, True]
+
+
+def test_after_a_restart_only_what_was_given_to_an_agent_may_have_run(fleet: Fleet) -> None:
+    tasks = [Task("ran"), Task("waited")]
+    fleet.store.add_many(tasks, "run")
+    fleet.root.recover([(tasks[0], 1), (tasks[1], 0)], [], ["ran"]).get(timeout=5)
+    fleet.ready("agent_000")
+    fleet.ready("agent_001")
+    told = [(order["task"]["task_id"], order["may_have_run"]) for _, order in fleet.bus.given]
+    assert told == [("ran", True), ("waited", False)]
+
+
+def test_a_task_is_on_record_with_its_holder_before_the_agent_is_told(fleet: Fleet) -> None:
+    held: list[tuple[str, int]] = []
+
+    def look(agent_id: str, task: dict[str, Any], _: object) -> str:
+        lease = fleet.store.attempts(task["task"]["task_id"])[-1]
+        held.append((lease.agent_id, lease.incarnation))
+        return agent_id
+
+    fleet.bus.send_task_request = look  # type: ignore[method-assign,assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    fleet.ready("agent_001", incarnation=7)
+    fleet.submit("a")
+    assert held == [("agent_001", 7)]
+
+
+def test_a_result_that_the_store_refuses_is_counted_and_given_to_nobody(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    fleet.store.end_attempt("a", Outcome.FELL, 1)
+    fleet.answer("agent_000", "a")
+    assert not handle.done()
+    status = fleet.root.status().get(timeout=5)
+    assert status["agents"]["agent_000"]["stale_messages"] == 1
+    assert fleet.store.refused("agent_000") == 1
+
+
+def test_poison_is_put_back_and_runs_again(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a")
+    for incarnation in (1, 2, 3):
+        fleet.fall("agent_000", incarnation)
+    handle = TaskHandle("a", lambda _: False)
+    assert fleet.root.replay("a", handle).get(timeout=5)
+    assert fleet.bus.given[-1][1]["may_have_run"]
+    fleet.answer("agent_000", "a", incarnation=4)
+    assert handle.wait(1).status == "success"
+    assert not fleet.root.replay("a", handle).get(timeout=5)
+
+
+def test_a_service_that_stops_keeps_the_task_of_an_agent_that_falls_meanwhile(
+    fleet: Fleet,
+) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    fleet.root.drain("stopping", keep_waiting=True).get(timeout=5)
+    fleet.fall("agent_000")
+    assert not handle.done()
+    assert [row.task_id for row in fleet.store.unfinished("run")] == ["a"]
 
 
 def test_a_task_that_fells_its_agent_three_times_is_poison(fleet: Fleet) -> None:
