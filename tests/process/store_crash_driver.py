@@ -20,7 +20,7 @@ from understudy.actors.task_book import TaskBook
 from understudy.actors.tasks.queue import TaskQueue
 from understudy.actors.tasks.rows import Lease
 from understudy.actors.tasks.store import TaskStore
-from understudy.actors.tasks.task import Task, TaskResult
+from understudy.actors.tasks.task import Task, TaskResult, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +77,12 @@ def check_tasks(path: Path, told: Acknowledged) -> None:
     with TaskStore(path) as store:
         known = {row.task_id for row in store.tasks()}
         assert set(told.of("accepted")) <= known, "an accepted task is lost"
+        for row in store.tasks():
+            ended = store.result(row.task_id) is not None
+            held = any(attempt.ended_at is None for attempt in store.attempts(row.task_id))
+            assert row.state.is_final is ended, "a state without its result, or the reverse"
+            assert not (ended and held), "a finished task is held"
+            assert held is (row.state is TaskState.WORKING), "a holder without work"
         for task_id in told.of("finished"):
             assert store.result(task_id) is not None, "a result is lost"
         unfinished = {row.task_id: row for row in store.recover("service", _MAX_DEATHS)}

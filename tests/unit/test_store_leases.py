@@ -128,6 +128,7 @@ def test_recovering_twice_counts_a_death_once(store: TaskStore) -> None:
     die(store, 1)
     (row,) = store.recover("service", 3)
     assert (row.deaths, row.may_have_run) == (1, True)
+    assert (row.state, row.agent_id) == (TaskState.SUBMITTED, None)
 
 
 def test_recovery_leaves_the_tasks_of_other_runs_alone(store: TaskStore) -> None:
