@@ -294,16 +294,21 @@ class Fleet:
         """
         if self._stopped.is_set():
             return
+        try:
+            if self._root is not None:
+                self._end_tasks(why, grace_s)
+        finally:
+            self._unwind()
+
+    def _end_tasks(self, why: str, grace_s: float) -> None:
         keep = self._is_service
-        if self._root is not None:
-            running = self._root.drain(why, keep_waiting=keep).get(timeout=_ASK_S)
-            self._wait_for_running(running, grace_s)
-            if not keep:
-                for task_id in running:
-                    self._root.cancel(task_id).get(timeout=_ASK_S)
-                self._wait_for_running(running, 5.0)
-            self._root.abandon(keep=keep).get(timeout=_ASK_S)
-        self._unwind()
+        running = self._root.drain(why, keep_waiting=keep).get(timeout=_ASK_S)
+        self._wait_for_running(running, grace_s)
+        if not keep:
+            for task_id in running:
+                self._root.cancel(task_id).get(timeout=_ASK_S)
+            self._wait_for_running(running, 5.0)
+        self._root.abandon(keep=keep).get(timeout=_ASK_S)
 
     def _wait_for_running(self, running: list[str], limit_s: float) -> None:
         ends = time.monotonic() + limit_s

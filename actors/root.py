@@ -17,6 +17,7 @@ from understudy.transport import AgentMessage, ChannelClosed, MessageType, PeerU
 
 from .errors import FleetStopped
 from .failure import POLICIES, FailureKind
+from .tasks.database import StoreError
 from .tasks.rows import Lease, Outcome
 from .tasks.task import Task, TaskResult
 
@@ -53,8 +54,8 @@ class RootActor(pykka.ThreadingActor):
         roster, book: owned by this actor from now on.
         protocol: the bus, under the name `orchestrator`.
         restart_agent: ends an agent that no longer answers; the supervisor brings the next one.
-        on_hopeless: told why, once, when no agent is left and none will come. Tasks that wait then
-            stay where they are; without it they fail.
+        on_hopeless: told why, once, when no agent is left and none will come, or when the store
+            fails. Tasks that wait then stay where they are; without it they fail.
     """
 
     use_daemon_thread = True
@@ -173,6 +174,12 @@ class RootActor(pykka.ThreadingActor):
 
     def on_receive(self, message: object) -> None:
         """Take a message of an agent, the gateway, a supervisor or the timer."""
+        try:
+            self._take_in(message)
+        except StoreError as error:
+            self._lose_store(error)
+
+    def _take_in(self, message: object) -> None:
         match message:
             case ChildEvent():
                 self._on_child(message)
@@ -319,7 +326,26 @@ class RootActor(pykka.ThreadingActor):
     # -- the work -----------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        while not self._closing and len(self._book.running) < self._limits.max_running:
+        try:
+            self._give_what_waits()
+        except StoreError as error:
+            self._lose_store(error)
+
+    def _lose_store(self, error: StoreError) -> None:
+        """Nothing can be recorded, so nothing can be promised: whoever waits is told why."""
+        _log.error("nothing more is taken: %s", error)
+        if self._hopeless is None:
+            self._hopeless = (FailureKind.INTERNAL, str(error))
+            if self._on_hopeless is not None:
+                self._on_hopeless(str(error))
+            else:
+                self._book.give_up(str(error))
+
+    def _give_what_waits(self) -> None:
+        while (
+            not (self._closing or self._hopeless)
+            and len(self._book.running) < self._limits.max_running
+        ):
             pick = self._book.take(self._roster.idle())
             if pick is None:
                 return
@@ -332,10 +358,8 @@ class RootActor(pykka.ThreadingActor):
             "attempt": self._book.attempt_of(task),
             "may_have_run": self._book.may_have_run(task),
         }
-        gives_up_at = self._clock() + task.timeout + _OVERTIME_S
-        if not self._book.start(
-            task, agent_id, gives_up_at=gives_up_at, incarnation=agent.incarnation
-        ):
+        ends, number = self._clock() + task.timeout + _OVERTIME_S, agent.incarnation
+        if not self._book.start(task, agent_id, gives_up_at=ends, incarnation=number):
             return
         try:
             self._protocol.send_task_request(agent_id, order, self.actor_ref.tell)

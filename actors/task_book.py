@@ -197,6 +197,13 @@ class TaskBook:
             )
         )
 
+    def give_up(self, error: str) -> None:
+        """Tell whoever waits that the store is lost. What it has of their tasks stays as it is."""
+        for task_id, handle in self._handles.items():
+            kind = FailureKind.INTERNAL.value
+            handle.finish(TaskResult(task_id, "none", "failed", {}, error, failure_kind=kind))
+        self._handles.clear()
+
     def take_waiting(self, task_id: str) -> Task | None:
         """Remove that task from those that wait."""
         for entry in self._delayed:

@@ -116,7 +116,7 @@ def test_a_task_in_flight_at_three_deaths_of_the_service_is_kept_back_until_it_i
         children = psutil.Process(service.pid).children(recursive=True)
         service.kill()
         service.communicate(timeout=30)
-        until(lambda gone=children: not any(child.is_running() for child in gone), timeout_s=10)
+        assert not psutil.wait_procs(children, timeout=10)[1]
         service = serve()
     assert starts == [1, 2, 3, 4]
     (kept,) = program.run("tasks", "--poison", "--json").json["tasks"]

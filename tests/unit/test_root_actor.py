@@ -280,6 +280,37 @@ def test_a_service_that_stops_keeps_the_task_of_an_agent_that_falls_meanwhile(
     assert [row.task_id for row in fleet.store.unfinished("run")] == ["a"]
 
 
+def test_a_store_that_fails_is_told_to_whoever_waits_and_ends_nothing_silently(
+    tmp_path: Path,
+) -> None:
+    fleet = Fleet(tmp_path, agents=1)
+    running, waiting = fleet.submit("a", "b")
+    fleet.ready("agent_000")
+    fleet.store.close()
+    fleet.answer("agent_000", "a")
+    assert "task store" in (running.wait(1).error or "")
+    assert "task store" in (waiting.wait(1).error or "")
+    with pytest.raises(FleetStopped, match="task store"):
+        fleet.submit("c")
+    assert "task store" in fleet.root.status().get(timeout=5)["problem"]
+    fleet.close()
+
+
+def test_a_service_whose_store_fails_ends_with_the_reason_and_keeps_its_tasks(
+    tmp_path: Path,
+) -> None:
+    told: list[str] = []
+    fleet = Fleet(tmp_path, agents=1, on_hopeless=told.append)
+    (handle,) = fleet.submit("a")
+    fleet.store.close()
+    fleet.ready("agent_000")
+    fleet.tell("tick")
+    assert len(told) == 1
+    assert "task store" in told[0]
+    assert not handle.done()
+    fleet.close()
+
+
 def test_a_task_that_fells_its_agent_three_times_is_poison(fleet: Fleet) -> None:
     fleet.ready("agent_000")
     (handle,) = fleet.submit("a")

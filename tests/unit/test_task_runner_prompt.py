@@ -7,6 +7,19 @@ from understudy.actors.task_runner import Job, TaskRunner
 from understudy.actors.tasks.task import Task
 
 
+class Workspace:
+    """A workspace without files."""
+
+    def stage(self, _task: Task) -> list[str]:
+        return []
+
+    def baseline(self) -> None:
+        pass
+
+    def diff(self) -> SimpleNamespace:
+        return SimpleNamespace(text="", files_changed=[])
+
+
 class Seat:
     """A seat without a container, whose CLI keeps what it is asked."""
 
@@ -15,9 +28,8 @@ class Seat:
         self.client = self
         self.total_cost_usd = 0.0
 
-    def open(self, _role: str) -> SimpleNamespace:
-        diff = SimpleNamespace(text="", files_changed=[])
-        return SimpleNamespace(stage=lambda _: [], baseline=lambda: None, diff=lambda: diff)
+    def open(self, _role: str) -> Workspace:
+        return Workspace()
 
     def ready_client(self) -> Seat:
         return self
@@ -29,7 +41,12 @@ class Seat:
 
 def prompt_of(job: Job) -> str:
     seat: Any = Seat()
-    runner = TaskRunner("agent_000", seat, stall_s=1.0, transcripts=None, progress=lambda *_: None)
+    told: list[tuple[str, str]] = []
+
+    def progress(task_id: str, text: str) -> None:
+        told.append((task_id, text))
+
+    runner = TaskRunner("agent_000", seat, stall_s=1.0, transcripts=None, progress=progress)
     assert runner.run(job).status == "success"
     (prompt,) = seat.prompts
     return str(prompt)
