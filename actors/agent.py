@@ -185,7 +185,8 @@ class ClaudeAgent(pykka.ThreadingActor):
             )
             return
         task = Task.from_wire(request.payload["task"])
-        job = Job(task, int(request.payload.get("attempt", 1)))
+        payload = request.payload
+        job = Job(task, int(payload.get("attempt", 1)), bool(payload.get("may_have_run", False)))
         self.current_task = task
         self._work.put(lambda: self._run(request, job))
 

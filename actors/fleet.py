@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from understudy.supervision import ChildEvent, ForkServer, Supervisor
-from understudy.transport import Agent2AgentProtocol, ChannelClosed, UnixSocketChannel
+from understudy.transport import Agent2AgentProtocol, UnixSocketChannel
 
-from .errors import AgentError, FleetStopped, MachineNotReady
+from .errors import FleetStopped, MachineNotReady
 from .fleet_places import ORCHESTRATOR, FleetBase, FleetPlaces, Upstream
 from .fleet_specs import (
     agent_ids,
@@ -28,23 +28,19 @@ from .fleet_specs import (
     scripted_model_spec,
     services_supervisor,
 )
+from .fleet_threads import FleetThreads
 from .gateway import scrub
 from .handle import TaskHandle
-from .housekeeping import (
-    LOCK_NAME,
-    SERVICE_LABEL,
-    end_dead_tasks,
-    prune,
-    remove_dead_runs,
-    take_lock,
-)
+from .housekeeping import LOCK_NAME, Housekeeper, take_lock
+from .incarnation_log import IncarnationLog
 from .podman import image_exists, image_tag, podman_env
 from .podman.guard import Guard
-from .root import RootActor, RootLimits
+from .retries import RootLimits
+from .root import RootActor
 from .roster import Roster
 from .task_book import TaskBook
 from .tasks.queue import TaskQueue
-from .tasks.store import TaskStore
+from .tasks.store import SERVICE_RUN, TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,9 +54,7 @@ _log = logging.getLogger(__name__)
 
 # Containers run as this user; it owns what is mounted into them when the fleet runs as root.
 CONTAINER_USER = (1000, 1000)
-_TICK_S = 0.5
 _ASK_S = 30.0
-_DAY_S = 24 * 3600.0
 _CANCEL_S = 5.0
 # What a child that does not listen takes beyond its time, to its end by SIGKILL.
 _DEAF_CHILD_S = 8.0
@@ -101,6 +95,8 @@ class Fleet:
             transcripts=base.state_dir / "transcripts",
             logs=base.state_dir / "logs",
         )
+        # What tasks and incarnations are filed under: the service goes on where it was.
+        self._filed_under = SERVICE_RUN if self._keeps_tasks else run_id
         self.store: TaskStore | None = None
         self._events: queue.SimpleQueue[ChildEvent] = queue.SimpleQueue()
         self._undo: list[Callable[[], object]] = []
@@ -171,8 +167,7 @@ class Fleet:
         tasks = TaskQueue(
             max_size=settings.task_queue.max_size, ageing_s=settings.task_queue.ageing
         )
-        label = SERVICE_LABEL if self._keeps_tasks else places.run_id
-        book = TaskBook(tasks, self.store, label)
+        book = TaskBook(tasks, self.store, self._filed_under)
         limits = RootLimits(
             max_running=settings.orchestrator.max_workers,
             max_attempts=settings.supervision.max_attempts,
@@ -189,29 +184,12 @@ class Fleet:
         )
         self._undo.append(lambda: root.stop(block=True, timeout=_ASK_S))
         self._root = root.proxy()
-        self._spawn_threads(protocol, root.tell)
+        threads = FleetThreads(protocol, self.store, root.tell, self._stopped)
+        threads.start()
+        self._undo.append(threads.join)
+        self._undo.append(self._stopped.set)
         self._undo.append(channel.close)  # this wakes the thread that reads it
         self._start_agents(image, env, root.tell)
-
-    def _spawn_threads(self, protocol: Agent2AgentProtocol, tell: Callable[[object], None]) -> None:
-        def pump() -> None:
-            try:
-                while not self._stopped.is_set():
-                    protocol.process_messages(timeout_s=_TICK_S)
-            except ChannelClosed:
-                return
-
-        def tick() -> None:
-            while not self._stopped.wait(_TICK_S):
-                tell("tick")
-
-        threads = [
-            threading.Thread(target=target, name=f"understudy-{target.__name__}", daemon=True)
-            for target in (pump, tick)
-        ]
-        for thread in threads:
-            thread.start()
-            self._undo.append(partial(thread.join, 5.0))
 
     def _start_agents(
         self,
@@ -220,26 +198,35 @@ class Fleet:
         tell: Callable[[object], None],
     ) -> None:
         owner = CONTAINER_USER if os.geteuid() == 0 else None
-        ids = self.agent_ids()
+        ids, places = self.agent_ids(), self.places
         specs = [
-            agent_spec(i, self.settings, self.places, image=image, owner=owner, podman_env=env)
+            agent_spec(i, self.settings, places, image=image, owner=owner, podman_env=env)
             for i in ids
         ]
 
+        assert self.store is not None
+        lives = IncarnationLog(self.store, self._filed_under)
+
         def listener(event: ChildEvent) -> None:
+            lives.note(event)
             tell(event)
             if not self._is_up:
                 self._events.put(event)
 
-        self._start_services(listener)
-        agents = Supervisor.start(agents_supervisor(self.settings, specs), self._forks, listener)
+        self._start_services(listener, lives.first)
+        rules = agents_supervisor(self.settings, specs)
+        agents = Supervisor.start(rules, self._forks, listener, first_incarnation=lives.first)
         self._agents = agents.proxy()
         self._stop_later(agents, len(specs))
         self._await_ready({*ids, "gateway"})
         self._is_up = True
-        self._in_background(partial(self._tidy_daily, env))
+        folders = (places.transcripts, places.logs)
+        keep_days = self.settings.storage.keep_days
+        keeper = Housekeeper(self._base, env, self.store, folders, keep_days)
+        keeper.start()
+        self._undo.append(keeper.close)
 
-    def _start_services(self, listener: Callable[[ChildEvent], None]) -> None:
+    def _start_services(self, listener: Callable[[ChildEvent], None], first: int) -> None:
         settings, places, upstream = self.settings, self.places, self._upstream
         children: list[ChildSpec] = []
         url = upstream.url
@@ -248,7 +235,8 @@ class Fleet:
             url = f"unix:{places.scripted_model}"
         assert url is not None, "an upstream has a URL or a scripted model"
         children.append(gateway_spec(settings, places, self.agent_ids(), upstream.credentials, url))
-        services = Supervisor.start(services_supervisor(settings, children), self._forks, listener)
+        rules = services_supervisor(settings, children)
+        services = Supervisor.start(rules, self._forks, listener, first_incarnation=first)
         self._stop_later(services, len(children))
 
     def _stop_later(self, supervisor: pykka.ActorRef[Supervisor], children: int) -> None:
@@ -288,10 +276,12 @@ class Fleet:
         """
         if self._stopped.is_set():
             return
-        if self._root is not None:
-            with contextlib.suppress(FleetStopped):
-                self._drain(why, grace_s, keep=self._keeps_tasks)
-        self._unwind()
+        try:
+            if self._root is not None:
+                with contextlib.suppress(FleetStopped):
+                    self._drain(why, grace_s, keep=self._keeps_tasks)
+        finally:
+            self._unwind()
 
     def _drain(self, why: str, grace_s: float, *, keep: bool) -> None:
         running: list[str] = self._ask("drain", why, keep_waiting=keep)
@@ -341,11 +331,23 @@ class Fleet:
     def recover(self) -> list[TaskHandle]:
         """Take up the unfinished tasks of an earlier service."""
         assert self.store is not None
-        rows = self.store.unfinished(SERVICE_LABEL)
-        tasks = [(self.store.task(row.task_id), row.attempts) for row in rows]
+        rows = self.store.recover(self._filed_under, self.settings.supervision.max_attempts)
+        tasks = [(row.task, row.attempts) for row in rows]
         handles = [TaskHandle(row.task_id, self.cancel) for row in rows]
-        self._ask("recover", tasks, handles)
+        may_have_run = [row.task_id for row in rows if row.may_have_run]
+        self._ask("recover", tasks, handles, may_have_run)
         return handles
+
+    def replay(self, task_id: str) -> TaskHandle | None:
+        """Queue a task that is in quarantine; None when it is not.
+
+        Raises:
+            FleetStopped, QueueFull: see `submit`.
+        """
+        if self._root is None or self._stopped.is_set():
+            raise FleetStopped("the fleet does not run")
+        handle = TaskHandle(task_id, self.cancel)
+        return handle if self._ask("replay", task_id, handle) else None
 
     def cancel(self, task_id: str) -> bool:
         """End that task; False when it is not known or over."""
@@ -373,22 +375,3 @@ class Fleet:
 
     def _restart_agent(self, agent_id: str) -> None:
         self._agents.kill_child(agent_id)
-
-    def _tidy_daily(self, env: dict[str, str]) -> None:
-        """Remove what dead runs left, and what is older than it is to be kept; now and each day."""
-        assert self.store is not None
-        folders = (self.places.transcripts, self.places.logs)
-        keep_days = self.settings.storage.keep_days
-        while True:
-            try:
-                end_dead_tasks(self.store, remove_dead_runs(self._base, env, now=time.time()))
-                prune(self.store, folders, keep_days, now=time.time())
-            except (AgentError, OSError) as error:
-                _log.warning("tidying up failed, it is tried again tomorrow: %s", error)
-            if self._stopped.wait(_DAY_S):
-                return
-
-    def _in_background(self, work: Callable[[], object]) -> None:
-        thread = threading.Thread(target=work, name="understudy-tidy", daemon=True)
-        thread.start()
-        self._undo.append(partial(thread.join, _ASK_S))

@@ -6,11 +6,13 @@ import fcntl
 import logging
 import os
 import shutil
+import threading
+import time
 from typing import TYPE_CHECKING
 
-from .failure import FailureKind
+from .errors import AgentError
 from .podman.sweep import sweep
-from .tasks.task import TaskResult, TaskState
+from .tasks.store import SERVICE_RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,15 +24,58 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOCK_NAME = "lock"
-# What the tasks of the service are filed under; those of other runs under the run's id.
-SERVICE_LABEL = "service"
 _YOUNG_S = 5.0
 _LOG_BYTES = 16 << 20
 _DAY_S = 24 * 3600.0
+_EVERY_S = 3600.0
 
 
-def remove_dead_runs(base: FleetBase, env: Mapping[str, str], *, now: float) -> set[str]:
-    """Remove containers, workspaces and sockets of runs whose process is gone; their ids.
+class Housekeeper:
+    """Tidies up in a thread of its own, at once and then every hour, until it is closed."""
+
+    def __init__(
+        self,
+        base: FleetBase,
+        env: Mapping[str, str],
+        store: TaskStore,
+        folders: tuple[Path, ...],
+        keep_days: float,
+        *,
+        every_s: float = _EVERY_S,
+    ) -> None:
+        self._base = base
+        self._env = env
+        self._store = store
+        self._folders = folders
+        self._keep_days = keep_days
+        self._every_s = every_s
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="understudy-tidy", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; what is under way gets 30 seconds."""
+        self._closing.set()
+        self._thread.join(timeout=30.0)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                now = time.time()
+                remove_dead_runs(self._base, self._env, now=now)
+                abandon_dead_runs(self._base, self._store)
+                prune(self._store, self._folders, self._keep_days, now=now)
+            except (AgentError, OSError):
+                _log.exception("tidying up failed; it is tried again in %g s", self._every_s)
+            if self._closing.wait(self._every_s):
+                return
+
+
+def remove_dead_runs(base: FleetBase, env: Mapping[str, str], *, now: float) -> None:
+    """Remove containers, workspaces and sockets of runs whose process is gone.
 
     A folder younger than a few seconds may be a run that has not taken its lock yet.
     """
@@ -47,23 +92,14 @@ def remove_dead_runs(base: FleetBase, env: Mapping[str, str], *, now: float) -> 
         _log.info("removing what the dead run %s left", run_id)
         shutil.rmtree(runs / run_id, ignore_errors=True)
         shutil.rmtree(base.run_root / run_id, ignore_errors=True)
-    return dead
 
 
-def end_dead_tasks(store: TaskStore, dead: set[str]) -> None:
-    """Finish the tasks of those runs: nobody is left who could."""
-    for run_id in dead:
-        for row in store.unfinished(run_id):
-            result = TaskResult(
-                task_id=row.task_id,
-                agent_id=row.agent_id or "none",
-                status="failed",
-                result={},
-                error="its run was killed before the task was done; run it again",
-                failure_kind=FailureKind.INTERNAL.value,
-                attempts=row.attempts,
-            )
-            store.finish(result, TaskState.FAILED)
+def abandon_dead_runs(base: FleetBase, store: TaskStore) -> None:
+    """End the tasks of embedded fleets whose process is gone: nobody would ever run them."""
+    for run_id in store.open_runs():
+        if run_id != SERVICE_RUN and not lock_is_held(base.state_dir / "runs" / run_id / LOCK_NAME):
+            count = store.abandon(run_id)
+            _log.info("the dead run %s left %d unfinished tasks; they are ended", run_id, count)
 
 
 def prune(store: TaskStore, folders: Iterable[Path], keep_days: float, *, now: float) -> None:

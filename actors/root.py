@@ -5,10 +5,8 @@ Agents and supervisors only tell it what happened; it decides.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -17,7 +15,6 @@ from understudy.supervision import ChildEvent
 from understudy.transport import (
     AgentMessage,
     EncodeError,
-    ErrorKind,
     FrameTooLarge,
     MessageType,
     TransportError,
@@ -25,10 +22,14 @@ from understudy.transport import (
 
 from .errors import FleetStopped
 from .failure import POLICIES, FailureKind
+from .orders import Orders
+from .retries import Retries, RootLimits
+from .tasks.database import StoreError
+from .tasks.rows import Lease, Outcome
 from .tasks.task import Task, TaskResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from understudy.transport import Agent2AgentProtocol
@@ -44,16 +45,6 @@ _CANCEL_GRACE_S = 10.0
 _OVERTIME_S = 30.0
 
 
-@dataclass(frozen=True)
-class RootLimits:
-    """The root's own limits, from the settings."""
-
-    max_running: int
-    max_attempts: int
-    retry_wait_min_s: float
-    retry_wait_max_s: float
-
-
 class RootActor(pykka.ThreadingActor):
     """The orchestrator's actor. Everything below runs in its thread; callers use its proxy.
 
@@ -61,8 +52,8 @@ class RootActor(pykka.ThreadingActor):
         roster, book: owned by this actor from now on.
         protocol: the bus, under the name `orchestrator`.
         restart_agent: ends an agent that no longer answers; the supervisor brings the next one.
-        on_hopeless: told why, once, when no agent is left and none will come. Tasks that wait then
-            stay where they are; without it they fail.
+        on_hopeless: told why, once, when no agent is left and none will come, or when the store
+            fails. Tasks that wait then stay where they are; without it they fail.
     """
 
     use_daemon_thread = True
@@ -81,22 +72,19 @@ class RootActor(pykka.ThreadingActor):
         super().__init__()
         self._roster = roster
         self._book = book
-        self._protocol = protocol
+        self._orders = Orders(protocol, self.actor_ref.tell)
         self._limits = limits
         self._restart_agent = restart_agent
         self._on_hopeless = on_hopeless
         self._clock = clock
-        self._retries: dict[str, int] = {}
+        self._retries = Retries(limits)
         self._closing: str | None = None
         self._keeps = False
         self._hopeless: tuple[FailureKind, str] | None = None
-        self._stale = 0
-        self._services: dict[str, dict[str, Any]] = {}
 
     def on_start(self) -> None:
         """Listen to the agents."""
-        for kind in (MessageType.STATUS_UPDATE, MessageType.ERROR):
-            self._protocol.register_handler(kind, self.actor_ref.tell)
+        self._orders.listen()
 
     def on_failure(
         self,
@@ -104,7 +92,7 @@ class RootActor(pykka.ThreadingActor):
         exception_value: BaseException | None,
         traceback: TracebackType | None,  # noqa: ARG002 - likewise
     ) -> None:
-        """After an error of our own, or of the disk: whoever waits is told so, at once."""
+        """After an error of our own: whoever waits is told so, at once."""
         text = f"the orchestrator cannot go on: {exception_value}"
         _log.critical(text, exc_info=exception_value)
         if self._on_hopeless is not None:
@@ -121,15 +109,30 @@ class RootActor(pykka.ThreadingActor):
             QueueFull: there is no room for all of them.
             DuplicateTask: an id is taken.
         """
-        if self._closing or self._hopeless:
-            raise FleetStopped(self._closing or (self._hopeless or ("", ""))[1])
+        self._check_open()
         self._book.accept(tasks, handles)
         self._dispatch()
 
-    def recover(self, tasks: list[tuple[Task, int]], handles: list[TaskHandle]) -> None:
-        """Take up again what an earlier service had accepted."""
-        self._book.recover(tasks, handles)
+    def recover(
+        self,
+        tasks: list[tuple[Task, int]],
+        handles: list[TaskHandle],
+        may_have_run: Iterable[str] = (),
+    ) -> None:
+        """Take up again what an earlier service had accepted; see `TaskBook.recover`."""
+        self._book.recover(tasks, handles, may_have_run=may_have_run)
         self._dispatch()
+
+    def replay(self, task_id: str, handle: TaskHandle) -> bool:
+        """Queue a task that is in quarantine; False when it is not.
+
+        Raises:
+            FleetStopped, QueueFull: see `submit`.
+        """
+        self._check_open()
+        done = self._book.replay(task_id, handle)
+        self._dispatch()
+        return done
 
     def cancel(self, task_id: str) -> bool:
         """End that task; False when it is not known or over."""
@@ -141,17 +144,17 @@ class RootActor(pykka.ThreadingActor):
             return False
         running.canceled = True
         running.gives_up_at = self._clock() + _CANCEL_GRACE_S
-        self._send(running.agent_id, {"command": "cancel", "task_id": task_id})
+        self._orders.cancel(running.agent_id, task_id)
         return True
 
     def status(self) -> dict[str, Any]:
         """Agents, queue and counters, as plain data."""
         return {
             "agents": {agent.agent_id: agent.to_status() for agent in self._roster.all()},
-            "services": dict(self._services),
+            "services": dict(self._roster.services),
             "queued": self._book.waiting,
             "running": len(self._book.running),
-            "stale_messages": self._stale,
+            "stale_messages": self._roster.stale_messages,
             "stopping": self._closing,
             "problem": self._hopeless[1] if self._hopeless else None,
         }
@@ -168,8 +171,6 @@ class RootActor(pykka.ThreadingActor):
         self._keeps = keep
         for task in [running.task for running in self._book.running.values()]:
             self._put_away(task, "while the task ran")
-        for task in self._book.take_all_waiting():
-            self._put_away(task, "before the task ran again")
 
     def _put_away(self, task: Task, when: str) -> None:
         """What becomes of a task that this fleet will not finish."""
@@ -182,13 +183,19 @@ class RootActor(pykka.ThreadingActor):
 
     def on_receive(self, message: object) -> None:
         """Take a message of an agent, the gateway, a supervisor or the timer."""
+        try:
+            self._take_in(message)
+        except StoreError as error:
+            self._lose_store(error)
+
+    def _take_in(self, message: object) -> None:
         match message:
             case ChildEvent():
                 self._on_child(message)
             case AgentMessage(payload={"kind": "usage", "agent_id": str(agent_id)}):
                 self._roster.count_usage(agent_id, message.payload)
-            case AgentMessage() if self._is_stale(message):
-                self._stale += 1
+            case AgentMessage() if self._roster.is_stale(message):
+                self._roster.count_stale(message)
             case AgentMessage(message_type=MessageType.STATUS_UPDATE):
                 self._on_status(message)
             case AgentMessage(message_type=MessageType.ERROR, payload={"crash": str(kind)}):
@@ -202,12 +209,6 @@ class RootActor(pykka.ThreadingActor):
                 self._on_tick()
             case _:
                 _log.warning("the root ignores %r", message)
-
-    def _is_stale(self, message: AgentMessage) -> bool:
-        """Whether it comes from an incarnation that is not the agent's present one."""
-        if message.sender_id not in self._roster:
-            return True
-        return message.incarnation != self._roster[message.sender_id].incarnation
 
     def _on_status(self, message: AgentMessage) -> None:
         agent, payload = self._roster[message.sender_id], message.payload
@@ -231,29 +232,29 @@ class RootActor(pykka.ThreadingActor):
             self._book.fail(running.task, FailureKind.CANCELED, "canceled before it ran")
             return
         why = f"{agent.agent_id} did not take it: {message.payload.get('message')}"
-        self._book.requeue(running.task, why, after_s=self._limits.retry_wait_min_s, free=True)
+        wait_s = self._limits.retry_wait_min_s
+        self._book.requeue(running.task, why, after_s=wait_s, free=True, outcome=Outcome.REFUSED)
+        self._drain_again()
 
     def _on_result(self, message: AgentMessage) -> None:
         result = TaskResult.from_wire(message.payload)
         running = self._book.running.get(result.task_id)
         if running is None or running.agent_id != message.sender_id:
-            self._stale += 1
+            self._roster.count_stale(message)
             return
         agent = self._roster[running.agent_id]
         agent.task_id, agent.state = None, "tidying"
         kind = FailureKind(result.failure_kind) if result.failure_kind else None
         if kind is None or running.canceled or not self._retry_later(running, kind, result):
-            self._retries.pop(result.task_id, None)
-            self._book.finish(result)
+            self._retries.forget(result.task_id)
+            lease = Lease(message.sender_id, message.incarnation)
+            if not self._book.finish(result, lease):
+                self._roster.count_stale(message)
         self._dispatch()
 
     def _on_child(self, event: ChildEvent) -> None:
         if event.child_id not in self._roster:
-            self._services[event.child_id] = {
-                "state": event.kind,
-                "incarnation": event.incarnation,
-                "pid": event.info.get("pid"),
-            }
+            self._roster.note_service(event)
             if event.kind == "gave_up":
                 self._lose_hope(f"{event.child_id} ended for good", event)
             return
@@ -288,22 +289,21 @@ class RootActor(pykka.ThreadingActor):
             book.fail(task, FailureKind.CANCELED, "canceled while it ran", running.agent_id)
         elif self._hopeless and self._on_hopeless is None:
             book.fail(task, *self._hopeless)
-        elif self._closing:
-            self._put_away(task, "while the task ran")
-        elif running.attempt >= self._limits.max_attempts:
-            text = f"its agent fell {running.attempt} times while it worked on it; last: {why}"
-            book.fail(task, FailureKind.POISON, text, running.agent_id)
-        else:
-            book.requeue(task, f"{running.agent_id} fell ({why}); the task runs again")
+        elif book.fell(running, why, self._limits.max_attempts):
+            self._drain_again()
+
+    def _drain_again(self) -> None:
+        """A task that waits again while the fleet stops goes where the others went."""
+        if self._closing:
+            self.drain(self._closing, keep_waiting=self._keeps)
 
     def _on_gone(self, agent: AgentRecord, event: ChildEvent) -> None:
         agent.state = "failed"
         if event.reason and event.reason.detail:
             agent.last_failure = event.reason.detail
         if not self._roster.any_hope():
-            self._lose_hope(
-                f"no agent can work: {agent.last_failure or 'all of them ended'}", event
-            )
+            why = agent.last_failure or "all of them ended"
+            self._lose_hope(f"no agent can work: {why}", event)
 
     def _lose_hope(self, text: str, event: ChildEvent) -> None:
         """Nothing more can be done here: whoever waits is told, now."""
@@ -333,7 +333,27 @@ class RootActor(pykka.ThreadingActor):
     # -- the work -----------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        while not self._closing and len(self._book.running) < self._limits.max_running:
+        try:
+            self._give_what_waits()
+        except StoreError as error:
+            self._lose_store(error)
+
+    def _lose_store(self, error: StoreError) -> None:
+        """Nothing can be recorded, so nothing can be promised: whoever waits is told why."""
+        _log.error("nothing more is taken: %s", error)
+        if self._hopeless is None:
+            text = f"the orchestrator cannot go on: {error}"
+            self._hopeless = (FailureKind.INTERNAL, text)
+            if self._on_hopeless is not None:
+                self._on_hopeless(text)
+            else:
+                self._book.give_up(text)
+
+    def _give_what_waits(self) -> None:
+        while (
+            not (self._closing or self._hopeless)
+            and len(self._book.running) < self._limits.max_running
+        ):
             pick = self._book.take(self._roster.idle())
             if pick is None:
                 return
@@ -341,50 +361,36 @@ class RootActor(pykka.ThreadingActor):
 
     def _give(self, task: Task, agent_id: str) -> None:
         agent = self._roster[agent_id]
-        order = {"task": task.to_wire(), "attempt": self._book.attempt_of(task)}
-        limit_s = task.timeout + 2 * _OVERTIME_S
+        order = {
+            "task": task.to_wire(),
+            "attempt": self._book.attempt_of(task),
+            "may_have_run": self._book.may_have_run(task),
+        }
+        ends, number = self._clock() + task.timeout + _OVERTIME_S, agent.incarnation
+        if not self._book.start(task, agent_id, gives_up_at=ends, incarnation=number):
+            return
         try:
-            self._protocol.send_task_request(agent_id, order, self._answered, timeout_s=limit_s)
+            self._orders.give(agent_id, order, timeout_s=task.timeout + 2 * _OVERTIME_S)
         except (EncodeError, FrameTooLarge) as error:
             self._book.fail(task, FailureKind.INTERNAL, f"the task cannot be sent: {error}")
             return
-        except TransportError:
+        except TransportError as error:
             agent.state = "down"
-            self._book.put_back(task)
+            self._book.requeue(task, str(error), free=True, outcome=Outcome.REFUSED)
             return
         agent.state, agent.task_id = "busy", task.task_id
-        self._book.start(task, agent_id, gives_up_at=self._clock() + task.timeout + _OVERTIME_S)
 
     def _retry_later(self, running: Running, kind: FailureKind, result: TaskResult) -> bool:
-        """Whether the task waits and tries again: the API was at fault, not the task.
-
-        It may do so for as long as the task itself may take.
-        """
-        policy, task, limits = POLICIES[kind], running.task, self._limits
-        if not policy.requeue or self._closing:
-            return False
-        tries = self._retries[task.task_id] = self._retries.get(task.task_id, 0) + 1
-        wait_s = min(limits.retry_wait_max_s, limits.retry_wait_min_s * 2.0 ** (tries - 1))
-        if policy.uses_attempt and running.attempt >= limits.max_attempts:
-            return False
-        if tries * wait_s > task.timeout:
+        """Whether the task waits and tries again, here or in the next service."""
+        wait_s = None if self._closing and not self._keeps else self._retries.wait_s(running, kind)
+        if wait_s is None:
             return False
         why = f"{kind}: {result.error}; next try in {wait_s:g} s"
-        self._book.requeue(task, why, after_s=wait_s, free=not policy.uses_attempt)
+        free = not POLICIES[kind].uses_attempt
+        self._book.requeue(running.task, why, after_s=wait_s, free=free)
+        self._drain_again()
         return True
 
-    def _answered(self, message: AgentMessage) -> None:
-        """Take the answer to a request; called in the bus's thread.
-
-        That there was none in time, or that the bus has gone, is told by other ways too.
-        """
-        if message.payload.get("kind") in (ErrorKind.TIMEOUT, ErrorKind.CLOSED):
-            return
-        with contextlib.suppress(pykka.ActorDeadError):
-            self.actor_ref.tell(message)
-
-    def _send(self, agent_id: str, payload: dict[str, Any]) -> None:
-        try:
-            self._protocol.send(agent_id, MessageType.COORDINATION, payload)
-        except TransportError as error:
-            _log.info("not delivered to %s: %s", agent_id, error)
+    def _check_open(self) -> None:
+        if self._closing or self._hopeless:
+            raise FleetStopped(self._closing or (self._hopeless or ("", ""))[1])

@@ -1,9 +1,13 @@
-"""What the root knows of each agent: pure bookkeeping, no messages."""
+"""What the root knows of each agent and service: pure bookkeeping, it sends nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from understudy.supervision import ChildEvent
+    from understudy.transport import AgentMessage
 
 # `starting` has no process yet, `warming` has one that makes its container ready.
 AgentState = Literal["starting", "warming", "ready", "busy", "tidying", "down", "failed"]
@@ -23,6 +27,7 @@ class AgentRecord:
     container: str | None = None
     container_pid: int | None = None
     last_failure: str | None = None
+    stale_messages: int = 0
     crash_kind: str | None = None
     usage: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -46,14 +51,22 @@ class AgentRecord:
             "container": self.container,
             "container_pid": self.container_pid,
             "last_failure": self.last_failure,
+            "stale_messages": self.stale_messages,
             "usage": dict(self.usage),
         }
 
 
 class Roster:
-    """All agents by id, in their order of start."""
+    """All agents by id, in their order of start.
+
+    Attributes:
+        services: the fleet's other children by their id, as they were last heard of.
+        stale_messages: how many came too late, from agents and from unknown senders.
+    """
 
     def __init__(self, agent_ids: list[str]) -> None:
+        self.services: dict[str, dict[str, Any]] = {}
+        self.stale_messages = 0
         self._agents = {agent_id: AgentRecord(agent_id) for agent_id in agent_ids}
 
     def __getitem__(self, agent_id: str) -> AgentRecord:
@@ -73,6 +86,23 @@ class Roster:
     def any_hope(self) -> bool:
         """Whether at least one agent works or may come back."""
         return any(agent.state != "failed" for agent in self._agents.values())
+
+    def note_service(self, event: ChildEvent) -> None:
+        """Keep what happened to a child that is no agent."""
+        pid = event.info.get("pid")
+        state = {"state": event.kind, "incarnation": event.incarnation, "pid": pid}
+        self.services[event.child_id] = state
+
+    def is_stale(self, message: AgentMessage) -> bool:
+        """Whether it comes from an incarnation that is not the agent's present one."""
+        agent = self._agents.get(message.sender_id)
+        return agent is None or message.incarnation != agent.incarnation
+
+    def count_stale(self, message: AgentMessage) -> None:
+        """Count a message that changes nothing any more."""
+        self.stale_messages += 1
+        if agent := self._agents.get(message.sender_id):
+            agent.stale_messages += 1
 
     def count_usage(self, agent_id: str, tokens: dict[str, Any]) -> None:
         """Add what the gateway counted for one request of the agent."""

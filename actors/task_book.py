@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 from .events import EventKind, TaskEvent
 from .failure import FailureKind
+from .tasks.recovery import poison_text
+from .tasks.rows import Lease, Outcome
 from .tasks.task import Task, TaskResult, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from .handle import TaskHandle
     from .tasks.queue import TaskQueue
@@ -52,6 +54,7 @@ class TaskBook:
         self._clock = clock
         self._wall = wall
         self._attempts: dict[str, int] = {}
+        self._cut_off: set[str] = set()
         self._delayed: list[tuple[float, int, Task]] = []
         self._order = itertools.count()
         self._handles: dict[str, TaskHandle] = {}
@@ -73,58 +76,112 @@ class TaskBook:
         self._store.add_many(tasks, self._run_id)
         self._enqueue(tasks, handles)
 
-    def recover(self, tasks: list[tuple[Task, int]], handles: list[TaskHandle]) -> None:
-        """Queue what an earlier service had accepted; the number is its attempts so far."""
+    def recover(
+        self,
+        tasks: list[tuple[Task, int]],
+        handles: list[TaskHandle],
+        *,
+        may_have_run: Iterable[str] = (),
+    ) -> None:
+        """Queue what an earlier service had accepted; the number is its attempts so far.
+
+        `may_have_run` are the ids of those that an agent was given before.
+        """
         self._attempts.update({task.task_id: attempts for task, attempts in tasks})
+        self._cut_off.update(may_have_run)
         self._enqueue([task for task, _ in tasks], handles)
+
+    def replay(self, task_id: str, handle: TaskHandle) -> bool:
+        """Queue a task that is in quarantine; False when it is not.
+
+        Raises:
+            QueueFull: there is no room for it.
+        """
+        self._queue.check_room()
+        if not self._store.replay(task_id):
+            return False
+        task = self._store.task(task_id)
+        assert task is not None, "the store put it back"
+        self._cut_off.add(task_id)
+        self._enqueue([task], [handle])
+        return True
 
     def take(self, idle: Mapping[str, str | None]) -> tuple[Task, str] | None:
         """The task that is next, and the idle agent it is best given to."""
         return self._queue.take(idle)
 
-    def put_back(self, task: Task) -> None:
-        """Queue a task that could not be handed over."""
-        self._queue.put(task, force=True)
-
     def attempt_of(self, task: Task) -> int:
         """The number of the task's next attempt, from 1."""
         return self._attempts.get(task.task_id, 0) + 1
 
-    def start(self, task: Task, agent_id: str, *, gives_up_at: float) -> None:
-        """The task is with that agent now."""
-        attempt = self._attempts[task.task_id] = self.attempt_of(task)
-        self.running[task.task_id] = Running(task, agent_id, attempt, gives_up_at)
-        self._store.set_state(task.task_id, TaskState.WORKING, agent_id=agent_id, attempts=attempt)
-        self.publish(task.task_id, "started", agent_id)
+    def may_have_run(self, task: Task) -> bool:
+        """Whether an agent was given the task before and did not answer."""
+        return task.task_id in self._cut_off
 
-    def requeue(self, task: Task, why: str, *, after_s: float = 0.0, free: bool = False) -> None:
+    def start(self, task: Task, agent_id: str, *, gives_up_at: float, incarnation: int = 0) -> bool:
+        """The task is that agent's now. Call it before the agent is told: then no run is forgotten.
+
+        Returns:
+            False when the task is over already: whoever waits is told, and it must not run.
+        """
+        attempt = self.attempt_of(task)
+        lease = Lease(agent_id, incarnation)
+        if not self._store.start(task.task_id, lease, attempt):
+            self._tell_end(task.task_id, self._store.result(task.task_id))
+            return False
+        self._attempts[task.task_id] = attempt
+        self.running[task.task_id] = Running(task, agent_id, attempt, gives_up_at)
+        self.publish(task.task_id, "started", agent_id)
+        return True
+
+    def requeue(
+        self,
+        task: Task,
+        why: str,
+        *,
+        after_s: float = 0.0,
+        free: bool = False,
+        outcome: Outcome = Outcome.RETRIED,
+    ) -> None:
         """The task waits again; `free` gives the attempt back."""
-        self.running.pop(task.task_id, None)
-        if free:
-            self._attempts[task.task_id] -= 1
-        attempts = self._attempts.get(task.task_id, 0)
-        self._store.set_state(task.task_id, TaskState.SUBMITTED, attempts=attempts)
-        if after_s > 0:
-            heapq.heappush(self._delayed, (self._clock() + after_s, next(self._order), task))
-        else:
-            self._queue.put(task, force=True)
-        self.publish(task.task_id, "requeued", None, why)
+        self._end_attempt(task, outcome, free=free)
+        self._wait_again(task, why, after_s)
+
+    def fell(self, running: Running, why: str, max_deaths: int) -> bool:
+        """The agent fell while it worked on the task; at the `max_deaths`-th death it is poison.
+
+        Returns:
+            Whether the task waits again.
+        """
+        task = running.task
+        deaths = self._end_attempt(task, Outcome.FELL)
+        if deaths >= max_deaths:
+            self.fail(task, FailureKind.POISON, poison_text(deaths, why), running.agent_id)
+            return False
+        self._wait_again(task, f"{running.agent_id} fell ({why}); the task runs again")
+        return True
 
     def release_due(self) -> None:
         """Queue the delayed tasks whose time has come."""
         while self._delayed and self._delayed[0][0] <= self._clock():
             self._queue.put(heapq.heappop(self._delayed)[2], force=True)
 
-    def finish(self, result: TaskResult) -> None:
-        """Record the result, once, and tell whoever waits."""
+    def finish(self, result: TaskResult, lease: Lease | None = None) -> bool:
+        """Record the result, once, and tell whoever waits.
+
+        With `lease`, only if that incarnation holds the task.
+
+        Returns:
+            Whether it was recorded.
+        """
         task_id = result.task_id
-        self.running.pop(task_id, None)
-        result.attempts = max(self._attempts.pop(task_id, 0), result.attempts)
-        self._store.finish(result, end_state(result))
-        text = result.status if not result.error else f"{result.status}: {result.error}"
-        self.publish(task_id, "finished", result.agent_id, text)
-        if handle := self._handles.pop(task_id, None):
-            handle.finish(result)
+        result.attempts = max(self._attempts.get(task_id, 0), result.attempts)
+        recorded = self._store.finish(result, end_state(result), lease=lease)
+        if recorded:
+            text = result.status if not result.error else f"{result.status}: {result.error}"
+            self.publish(task_id, "finished", result.agent_id, text)
+        self._tell_end(task_id, result if recorded else self._store.result(task_id))
+        return recorded
 
     def fail(self, task: Task, kind: FailureKind, error: str, agent_id: str = "none") -> None:
         """Finish a task that has no result of its own."""
@@ -141,18 +198,10 @@ class TaskBook:
         )
 
     def give_up(self, error: str) -> None:
-        """Tell every watcher that its task will not end here. The store is left as it is."""
-        for task_id, handle in list(self._handles.items()):
-            handle.finish(
-                TaskResult(
-                    task_id=task_id,
-                    agent_id="none",
-                    status="failed",
-                    result={},
-                    error=error,
-                    failure_kind=FailureKind.INTERNAL.value,
-                )
-            )
+        """Tell whoever waits that the store is lost. What it has of their tasks stays as it is."""
+        for task_id, handle in self._handles.items():
+            kind = FailureKind.INTERNAL.value
+            handle.finish(TaskResult(task_id, "none", "failed", {}, error, failure_kind=kind))
         self._handles.clear()
 
     def take_waiting(self, task_id: str) -> Task | None:
@@ -172,9 +221,8 @@ class TaskBook:
 
     def keep_for_later(self, task: Task) -> None:
         """Leave the task in the store for the next service."""
-        self.running.pop(task.task_id, None)
-        attempts = self._attempts.get(task.task_id, 0)
-        self._store.set_state(task.task_id, TaskState.SUBMITTED, attempts=attempts)
+        if task.task_id in self.running:
+            self._end_attempt(task, Outcome.PARKED)
 
     def publish(
         self, task_id: str, kind: EventKind, agent_id: str | None = None, text: str = ""
@@ -187,9 +235,40 @@ class TaskBook:
 
     def _enqueue(self, tasks: list[Task], handles: list[TaskHandle]) -> None:
         self._handles.update({handle.task_id: handle for handle in handles})
+        now = self._wall()
+        self._store.events_of_many([task.task_id for task in tasks], now, "queued")
         for task in tasks:
             self._queue.put(task, force=True)
-            self.publish(task.task_id, "queued")
+            if handle := self._handles.get(task.task_id):
+                handle.publish(TaskEvent(task.task_id, "queued", now))
+
+    def _end_attempt(self, task: Task, outcome: Outcome, *, free: bool = False) -> int:
+        """Take the task from its agent; how often it was in flight at a death."""
+        task_id = task.task_id
+        attempts = max(0, self._attempts.get(task_id, 0) - free)
+        deaths = self._store.end_attempt(task_id, outcome, attempts)
+        self._attempts[task_id] = attempts
+        self.running.pop(task_id, None)
+        if outcome is not Outcome.REFUSED:
+            self._cut_off.add(task_id)
+        return deaths
+
+    def _wait_again(self, task: Task, why: str, after_s: float = 0.0) -> None:
+        if after_s > 0:
+            heapq.heappush(self._delayed, (self._clock() + after_s, next(self._order), task))
+        else:
+            self._queue.put(task, force=True)
+        self.publish(task.task_id, "requeued", None, why)
+
+    def _tell_end(self, task_id: str, result: TaskResult | None) -> None:
+        """Give the result, if there is one, to whoever waits; the task is forgotten here."""
+        if result is None:
+            return
+        self.running.pop(task_id, None)
+        self._attempts.pop(task_id, None)
+        self._cut_off.discard(task_id)
+        if handle := self._handles.pop(task_id, None):
+            handle.finish(result)
 
 
 def end_state(result: TaskResult) -> TaskState:

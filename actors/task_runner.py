@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .claude import TurnCancelled, TurnTimeout
 from .claude.events import Usage, cost_delta, summarize
 from .failure import POLICIES, FailureKind, classify_result
+from .tasks.prompts import after_a_cut
 from .tasks.task import Task, TaskResult
 from .tasks.types import TASK_TYPES, TaskType
 from .workspace import WorkspaceError
@@ -27,10 +28,14 @@ _CUT_SHORT = (FailureKind.MAX_TURNS, FailureKind.BUDGET)
 
 @dataclass(frozen=True)
 class Job:
-    """A task as it was handed to this agent, for the `attempt`-th time."""
+    """A task as it was handed to this agent, for the `attempt`-th time.
+
+    `may_have_run`: an agent was given it before and was cut off.
+    """
 
     task: Task
     attempt: int
+    may_have_run: bool = False
 
 
 class TaskRunner:
@@ -119,6 +124,8 @@ class TaskRunner:
         client = self._seat.ready_client()
         before_usd = client.total_cost_usd
         prompt = role.prompt(task, [str(file.relative) for file in staged])
+        if job.may_have_run:
+            prompt = after_a_cut(prompt)
         left_s = task.timeout - (self._clock() - started)
         if left_s <= 0:
             raise TurnTimeout(task.timeout)

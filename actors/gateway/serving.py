@@ -19,6 +19,12 @@ async def close_runner(runner: BaseRunner) -> None:
     """
     for site in runner.sites:
         await site.stop()
+    await _settle()
+    await runner.cleanup()
+    await _settle()
+
+
+async def _settle() -> None:
+    """Let the loop do what it has put off: connections close a few rounds after they are told."""
     for _ in range(_ROUNDS):
         await asyncio.sleep(0)
-    await runner.cleanup()

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x55647374
 _BUSY_TIMEOUT_S = 10.0
 _BUSY_PAUSE_S = 0.01
+# A checkpoint costs milliseconds: a fleet makes them beside its writer (`StoreFile.checkpoint`),
+# so the writer itself does so only where nobody else does. 16,000 pages are 64 MB.
+_CHECKPOINT_PAGES = 16_000
+# What one large transaction leaves of the write-ahead log; without it the file keeps its peak.
+_MAX_WAL_BYTES = 16 << 20
 
 
 class StoreError(AgentError):
@@ -59,6 +64,8 @@ def open_database(path: Path) -> sqlite3.Connection:
             _use_wal(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")
             _migrate(connection, path)
         except BaseException:
             connection.close()
@@ -95,13 +102,13 @@ def store_errors(path: Path) -> Generator[None]:
 
 
 _MEND_ACCESS = "make its folder writable for you, or set storage.state_dir to another one"
-_MEND_DAMAGED = "move it away (it is never overwritten); a new one is made at the next start"
+MEND_DAMAGED = "move it away (it is never overwritten); a new one is made at the next start"
 _MEND_SPACE = "free some space, or set storage.state_dir to a folder on another disk"
 
 # By the beginning of SQLite's error names; the first that fits counts.
 _EXPLANATIONS = (
-    ("SQLITE_NOTADB", "it is not an SQLite database", _MEND_DAMAGED),
-    ("SQLITE_CORRUPT", "it is damaged", _MEND_DAMAGED),
+    ("SQLITE_NOTADB", "it is not an SQLite database", MEND_DAMAGED),
+    ("SQLITE_CORRUPT", "it is damaged", MEND_DAMAGED),
     ("SQLITE_FULL", "the disk is full", _MEND_SPACE),
     ("SQLITE_IOERR", "the disk does not take or give the data", _MEND_SPACE),
     ("SQLITE_READONLY", "it cannot be written", _MEND_ACCESS),
@@ -132,7 +139,7 @@ def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
         return
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables or _pragma(connection, "user_version") or _pragma(connection, "application_id"):
-        raise StoreError(str(path), "it is another program's database", _MEND_DAMAGED)
+        raise StoreError(str(path), "it is another program's database", MEND_DAMAGED)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

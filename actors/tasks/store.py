@@ -2,65 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
-import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-import msgpack
-
-from ..errors import AgentError
-from .database import StoreError, open_database, store_errors, transaction
+from . import recovery, statements
+from .database import StoreError
+from .incarnations import IncarnationTable
+from .rows import DuplicateTask, Lease, Outcome, StoredAttempt, StoredEvent, TaskRow
+from .storefile import StoreFile, pack
 from .task import Task, TaskResult, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-__all__ = ["DuplicateTask", "StoreError", "StoredEvent", "TaskRow", "TaskStore"]
+__all__ = ["DuplicateTask", "Lease", "Outcome", "StoreError", "StoredEvent", "TaskRow", "TaskStore"]
 
-
-class DuplicateTask(AgentError):
-    """The id of a task is taken; nothing of what came with it was stored."""
-
-    def __init__(self, task_id: str) -> None:
-        super().__init__(task_id)
-        self.task_id = task_id
-
-    def __str__(self) -> str:
-        return f"task id {self.task_id!r} is taken; leave task_id out to get a fresh one"
-
-
-@dataclass(frozen=True, slots=True)
-class TaskRow:
-    """A stored task and where it stands. Times are seconds since the epoch."""
-
-    task: Task
-    state: TaskState
-    run_id: str
-    agent_id: str | None
-    attempts: int
-    submitted_at: float
-    updated_at: float
-
-    @property
-    def task_id(self) -> str:
-        """The task's id."""
-        return self.task.task_id
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """One thing that happened; `seq` grows with each. `at` is in seconds since the epoch."""
-
-    seq: int
-    task_id: str | None
-    agent_id: str | None
-    at: float
-    kind: str
-    text: str
+# What the tasks of the long-running service are filed under; they outlive it.
+SERVICE_RUN = "service"
 
 
 class TaskStore:
@@ -78,10 +38,9 @@ class TaskStore:
     """
 
     def __init__(self, path: Path, *, wall: Callable[[], float] = time.time) -> None:
-        self._path = path
         self._wall = wall
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = open_database(path)
+        self._file = StoreFile(path)
+        self.incarnations = IncarnationTable(self._file, wall)
 
     def __enter__(self) -> Self:
         return self
@@ -91,10 +50,7 @@ class TaskStore:
 
     def close(self) -> None:
         """Close the file. Safe to call twice; other methods raise `StoreError` afterwards."""
-        with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
+        self._file.close()
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -113,11 +69,11 @@ class TaskStore:
             DuplicateTask: an id is taken, or stands twice among them.
         """
         now = self._wall()
-        with self._write() as connection:
+        with self._file.write() as connection:
             for task in tasks:
-                row = (task.task_id, run_id, task.priority, now, now, _pack(task.to_wire()))
+                row = (task.task_id, run_id, task.priority, now, now, pack(task.to_wire()))
                 try:
-                    connection.execute(_INSERT_TASK, row)
+                    connection.execute(statements.INSERT_TASK, row)
                 except sqlite3.IntegrityError:
                     raise DuplicateTask(task.task_id) from None
 
@@ -137,46 +93,134 @@ class TaskStore:
             False when the task is finished already, or not known: nothing is changed then.
         """
         row = (state.value, agent_id, attempts, self._wall(), task_id)
-        with self._write() as connection:
-            return connection.execute(_SET_STATE, row).rowcount == 1
+        with self._file.write() as connection:
+            return connection.execute(statements.SET_STATE, row).rowcount == 1
 
-    def finish(self, result: TaskResult, state: TaskState) -> bool:
-        """Record the one result of a task and its final state, together.
+    def start(self, task_id: str, lease: Lease, attempt: int) -> bool:
+        """Record that the task is with that agent from now on, for the `attempt`-th time.
 
         Returns:
-            False when the task has a result already, or is not known: nothing is changed then.
+            False when the task is finished already, or not known: nothing is changed then.
+
+        Raises:
+            StoreError: somebody holds the task's lease.
         """
-        now, task_id = self._wall(), result.task_id
-        changes = (state.value, result.agent_id, result.attempts, now, task_id)
-        with self._write() as connection:
-            if connection.execute(_SET_STATE, changes).rowcount != 1:
+        now = self._wall()
+        row = (TaskState.WORKING.value, lease.agent_id, attempt, now, task_id)
+        with self._file.write() as connection:
+            if connection.execute(statements.SET_STATE, row).rowcount != 1:
                 return False
-            connection.execute(
-                "INSERT INTO results (task_id, finished_at, result) VALUES (?, ?, ?)",
-                (task_id, now, _pack(result.to_wire())),
-            )
+            given = (task_id, attempt, lease.agent_id, lease.incarnation, now)
+            connection.execute(statements.INSERT_ATTEMPT, given)
+            return True
+
+    def end_attempt(self, task_id: str, outcome: Outcome, attempts: int) -> int:
+        """Record that the attempt under way ended without a result; the task waits again.
+
+        Args:
+            task_id: a task that is with an agent.
+            outcome: how it ended.
+            attempts: the task's number of attempts from now on.
+
+        Returns:
+            How often the task was in flight at a death.
+        """
+        now = self._wall()
+        with self._file.write() as connection:
+            ended = connection.execute(statements.END_ATTEMPT, (now, outcome.value, task_id))
+            row = (TaskState.SUBMITTED.value, None, attempts, now, task_id)
+            connection.execute(statements.SET_STATE, row)
+            death = (int(outcome.is_death and ended.rowcount == 1), task_id)
+            connection.execute("UPDATE tasks SET deaths = deaths + ? WHERE task_id = ?", death)
+            found = "SELECT deaths FROM tasks WHERE task_id = ?"
+            row_or_none = connection.execute(found, (task_id,)).fetchone()
+            return int(row_or_none[0]) if row_or_none else 0
+
+    def finish(self, result: TaskResult, state: TaskState, *, lease: Lease | None = None) -> bool:
+        """Record the one result of a task and its final state, together; its lease ends.
+
+        With `lease`, the result counts only if that incarnation holds the task; one that does not
+        is refused, and the refusal is kept. Without, it is the root's own word.
+
+        Returns:
+            False when the task has a result already, is not known, or is somebody else's: nothing
+            of the task is changed then.
+        """
+        now = self._wall()
+        with self._file.write() as connection:
+            if lease is not None and not recovery.holds(connection, result.task_id, lease):
+                row = (lease.agent_id, now, result.task_id, lease.incarnation)
+                connection.execute(statements.INSERT_REFUSAL, row)
+                return False
+            return recovery.finish(connection, result, state, now)
+
+    def recover(self, run_id: str, max_deaths: int) -> list[TaskRow]:
+        """Take over the tasks of a dead service; those to queue again, in the order they came.
+
+        What it had in flight was in flight at a death; at the `max_deaths`-th it is quarantined.
+        Only for a service that has given out no task yet, while no other runs.
+        """
+        with self._file.write() as connection:
+            recovery.take_over(connection, run_id, max_deaths, self._wall())
+        return self.unfinished(run_id)
+
+    def abandon(self, run_id: str) -> int:
+        """End the tasks and incarnations of a dead embedded fleet; the number of the tasks.
+
+        Nobody waits for them any more, and nobody else would ever run them.
+        """
+        with self._file.write() as connection:
+            count = recovery.abandon(connection, run_id, self._wall())
+        self.incarnations.take_over(run_id)
+        return count
+
+    def replay(self, task_id: str) -> bool:
+        """Put a quarantined task back: it waits for the service, and its deaths are forgotten.
+
+        Its poisoned result goes; its attempts stay on record.
+
+        Returns:
+            False when it is not in quarantine: nothing is changed then.
+        """
+        now = self._wall()
+        with self._file.write() as connection:
+            changes = (SERVICE_RUN, now, task_id)
+            if connection.execute(statements.PUT_BACK, changes).rowcount != 1:
+                return False
+            event = (task_id, None, now, "requeued", "put back from quarantine")
+            connection.execute(statements.INSERT_EVENT, event)
+            connection.execute("DELETE FROM results WHERE task_id = ?", (task_id,))
             return True
 
     def event(
         self, task_id: str | None, agent_id: str | None, at: float, kind: str, text: str
     ) -> int:
         """Add an event, and return its number."""
-        with self._write() as connection:
-            cursor = connection.execute(
-                "INSERT INTO events (task_id, agent_id, at, kind, text) VALUES (?, ?, ?, ?, ?)",
-                (task_id, agent_id, at, kind, text),
-            )
-            return int(cursor.lastrowid or 0)
+        with self._file.write() as connection:
+            row = (task_id, agent_id, at, kind, text)
+            return int(connection.execute(statements.INSERT_EVENT, row).lastrowid or 0)
+
+    def events_of_many(self, task_ids: Iterable[str], at: float, kind: str) -> None:
+        """Add the same event to each of these tasks, together."""
+        with self._file.write() as connection:
+            rows = ((task_id, None, at, kind, "") for task_id in task_ids)
+            connection.executemany(statements.INSERT_EVENT, rows)
 
     def prune(self, older_than_s: float) -> int:
-        """Delete what was finished so long ago, with its events; return the number of tasks.
+        """Delete what was finished so long ago, and all that is about it; the number of tasks.
 
         Unfinished tasks stay, however old they are.
         """
-        before = self._wall() - older_than_s
-        with self._write() as connection:
-            connection.execute(_PRUNE_EVENTS, (before,))
-            return connection.execute(_PRUNE_TASKS, (before,)).rowcount
+        before = (self._wall() - older_than_s,)
+        with self._file.write() as connection:
+            connection.execute(statements.PRUNE_EVENTS, before)
+            connection.execute(statements.PRUNE_REFUSALS, before)
+            connection.execute(statements.PRUNE_INCARNATIONS, before)
+            return connection.execute(statements.PRUNE_TASKS, before).rowcount
+
+    def checkpoint(self) -> None:
+        """See `StoreFile.checkpoint`; to be called now and then while much is written."""
+        self._file.checkpoint()
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -187,28 +231,45 @@ class TaskStore:
 
     def row(self, task_id: str) -> TaskRow | None:
         """That task and where it stands, or None."""
-        rows = self._read(f"{_SELECT_TASK} WHERE task_id = ?", (task_id,))
+        rows = self._file.read(f"{statements.SELECT_TASK} WHERE task_id = ?", (task_id,))
         return self._task_row(rows[0]) if rows else None
 
     def result(self, task_id: str) -> TaskResult | None:
         """The result of that task, or None while it has none."""
-        rows = self._read("SELECT result FROM results WHERE task_id = ?", (task_id,))
-        return TaskResult.from_wire(self._unpack(rows[0][0])) if rows else None
+        rows = self._file.read("SELECT result FROM results WHERE task_id = ?", (task_id,))
+        return TaskResult.from_wire(self._file.unpack(rows[0][0])) if rows else None
 
-    def tasks(self, state: TaskState | None = None, limit: int = 50) -> list[TaskRow]:
-        """The newest tasks first, of one state or of all; at most `limit`."""
-        where, values = ("WHERE state = ?", [state.value]) if state else ("", [])
-        rows = self._read(f"{_SELECT_TASK} {where} ORDER BY seq DESC LIMIT ?", (*values, limit))
-        return [self._task_row(row) for row in rows]
+    def tasks(
+        self, state: TaskState | None = None, limit: int = 50, *, poison: bool = False
+    ) -> list[TaskRow]:
+        """The newest first, of one state or of all; with `poison` all in quarantine instead."""
+        where = "WHERE quarantined = 1" if poison else "WHERE state = ?" if state else ""
+        values = [state.value] if state and not poison else []
+        order = f"{statements.SELECT_TASK} {where} ORDER BY seq DESC LIMIT ?"
+        return [self._task_row(row) for row in self._file.read(order, (*values, limit))]
 
     def ids_starting_with(self, start: str, limit: int = 10) -> list[str]:
         """The ids of the tasks whose id begins so, the newest first; at most `limit`."""
         sql = "SELECT task_id FROM tasks WHERE substr(task_id, 1, ?) = ? ORDER BY seq DESC LIMIT ?"
-        return [row[0] for row in self._read(sql, (len(start), start, limit))]
+        return [row[0] for row in self._file.read(sql, (len(start), start, limit))]
 
     def unfinished(self, run_id: str | None = None) -> list[TaskRow]:
         """The tasks without a result, of one run or of all, in the order they came."""
-        return [self._task_row(row) for row in self._read(_UNFINISHED, (run_id,))]
+        return [self._task_row(row) for row in self._file.read(statements.UNFINISHED, (run_id,))]
+
+    def open_runs(self) -> list[str]:
+        """The runs that have unfinished tasks, or incarnations that have not ended."""
+        return [row[0] for row in self._file.read(statements.OPEN_RUNS)]
+
+    def attempts(self, task_id: str) -> list[StoredAttempt]:
+        """Every time that the task was with an agent, in order."""
+        rows = self._file.read(statements.SELECT_ATTEMPTS, (task_id,))
+        return [StoredAttempt(*row) for row in rows]
+
+    def refused(self, agent_id: str) -> int:
+        """How many results of that agent were refused, as it did not hold the lease any more."""
+        found = "SELECT count(*) FROM refusals WHERE agent_id = ?"
+        return int(self._file.read(found, (agent_id,))[0][0])
 
     def events(
         self,
@@ -225,68 +286,12 @@ class TaskStore:
         filters = {"task_id": task_id, "agent_id": agent_id}
         wanted = {column: value for column, value in filters.items() if value is not None}
         where = "".join(f" AND {column} = ?" for column in wanted)
-        sql = f"{_SELECT_EVENT} WHERE seq > ?{where} ORDER BY seq LIMIT ?"
-        return [StoredEvent(*row) for row in self._read(sql, (after, *wanted.values(), limit))]
+        sql = f"{statements.SELECT_EVENT} WHERE seq > ?{where} ORDER BY seq LIMIT ?"
+        return [StoredEvent(*row) for row in self._file.read(sql, (after, *wanted.values(), limit))]
 
     # -- inside -------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _write(self) -> Generator[sqlite3.Connection]:
-        with self._lock, store_errors(self._path):
-            connection = self._opened()
-            with transaction(connection):
-                yield connection
-
-    def _read(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        with self._lock, store_errors(self._path):
-            return self._opened().execute(sql, values).fetchall()
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StoreError(str(self._path), "it is closed", "open it again")
-        return self._connection
-
     def _task_row(self, row: tuple[Any, ...]) -> TaskRow:
         blob, state, *rest = row
-        return TaskRow(Task.from_wire(self._unpack(blob)), TaskState(state), *rest)
-
-    def _unpack(self, blob: bytes) -> object:
-        try:
-            return msgpack.unpackb(blob)
-        except ValueError as error:
-            mend = "move it away (it is never overwritten); a new one is made at the next start"
-            raise StoreError(str(self._path), f"a record is damaged ({error})", mend) from error
-
-
-def _pack(data: dict[str, Any]) -> bytes:
-    return msgpack.packb(data)
-
-
-_INSERT_TASK = """
-    INSERT INTO tasks (task_id, run_id, state, priority, submitted_at, updated_at, task)
-    VALUES (?, ?, 'submitted', ?, ?, ?, ?)
-"""
-_SELECT_TASK = """
-    SELECT task, state, run_id, agent_id, attempts, submitted_at, updated_at FROM tasks
-"""
-_SELECT_EVENT = "SELECT seq, task_id, agent_id, at, kind, text FROM events"
-_SET_STATE = """
-    UPDATE tasks SET state = ?, agent_id = ?, attempts = coalesce(?, attempts), updated_at = ?
-    WHERE task_id = ? AND state NOT IN ('completed', 'failed', 'canceled', 'rejected')
-"""
-_UNFINISHED = f"""
-    {_SELECT_TASK}
-    WHERE state NOT IN ('completed', 'failed', 'canceled', 'rejected')
-        AND run_id = coalesce(?, run_id)
-    ORDER BY seq
-"""
-_PRUNE_EVENTS = """
-    DELETE FROM events WHERE at < ?1 AND task_id IS NULL OR task_id IN (
-        SELECT task_id FROM tasks
-        WHERE updated_at < ?1 AND state IN ('completed', 'failed', 'canceled', 'rejected')
-    )
-"""
-_PRUNE_TASKS = """
-    DELETE FROM tasks
-    WHERE updated_at < ? AND state IN ('completed', 'failed', 'canceled', 'rejected')
-"""
+        task = Task.from_wire(self._file.unpack(blob))
+        return TaskRow(task, TaskState(state), *rest[:-2], *map(bool, rest[-2:]))

@@ -108,6 +108,8 @@ class ControlServer:
                 return {"results": [result.to_wire() for result in found if result]}
             case "cancel":
                 return {"canceled": self._orchestrator.cancel(payload["task_id"])}
+            case "replay":
+                return {"replayed": self._orchestrator.replay(payload["task_id"]) is not None}
             case "stop":
                 return {"stopping": True}
             case verb:

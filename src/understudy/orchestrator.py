@@ -145,6 +145,16 @@ class Orchestrator:
         """End that task; False when it is not known or over."""
         return self._fleet is not None and self._fleet.cancel(task_id)
 
+    def replay(self, task_id: str) -> TaskHandle | None:
+        """Put back a task that was quarantined as poison; None when it is not in quarantine.
+
+        Raises:
+            QueueFull, FleetStopped: see `submit`.
+        """
+        if self._fleet is None:
+            raise FleetStopped("the orchestrator is not started; call start() first")
+        return self._fleet.replay(task_id)
+
     def get_agent_status(self) -> dict[str, dict[str, Any]]:
         """Each agent by its id: `running`, `current_task`, `health_check_failed`, and more."""
         agents: dict[str, dict[str, Any]] = self.status()["agents"]

@@ -54,7 +54,7 @@ def serve(orchestrator: Orchestrator, env: Mapping[str, str], ready: Callable[[s
     orchestrator.on_hopeless = lambda why: signals.put(
         MachineNotReady(why, "mend it and start the service again; its tasks are kept")
     )
-    with _only_one(state), _signals_to(signals):
+    with only_service(state), _signals_to(signals):
         control = ControlServer(
             settings.communication.socket_path, orchestrator, lambda: signals.put("stop")
         )
@@ -74,7 +74,7 @@ def serve(orchestrator: Orchestrator, env: Mapping[str, str], ready: Callable[[s
 
 
 @contextlib.contextmanager
-def _only_one(state: Path) -> Generator[None]:
+def only_service(state: Path) -> Generator[None]:
     """Hold the service's lock, with our process id in it for whoever is refused."""
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = state / "service.lock"

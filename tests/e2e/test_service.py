@@ -99,6 +99,35 @@ def test_a_killed_service_loses_no_task_and_leaves_no_container(
     assert program.end(service).code == 0
 
 
+def test_a_task_in_flight_at_three_deaths_of_the_service_is_kept_back_until_it_is_put_back(
+    program: Program, until: Callable[..., Any]
+) -> None:
+    starts: list[int] = []
+
+    def serve() -> subprocess.Popen[str]:
+        service = program.serve("--fake", "--agents", "1")
+        starts.append(program.run("status", "--json").json["agents"]["agent_000"]["incarnation"])
+        return service
+
+    service = serve()
+    task_id = program.run("submit", '@@ [{"delay": 3, "text": "at last"}] @@').out.strip()
+    for _ in range(3):
+        until(lambda: program.run("status", "--json").json["running"] == 1)
+        children = psutil.Process(service.pid).children(recursive=True)
+        service.kill()
+        service.communicate(timeout=30)
+        assert not psutil.wait_procs(children, timeout=10)[1]
+        service = serve()
+    assert starts == [1, 2, 3, 4]
+    (kept,) = program.run("tasks", "--poison", "--json").json["tasks"]
+    assert (kept["task_id"], kept["state"], kept["deaths"]) == (task_id, "failed", 3)
+    assert program.run("result", task_id, "--json").json["failure_kind"] == "poison"
+    assert program.run("replay", task_id[:8]).code == 0
+    until(lambda: program.run("result", task_id, "--json").code == 0)
+    assert program.run("tasks", "--poison", "--json").json["tasks"] == []
+    assert program.end(service).code == 0
+
+
 def test_ten_thousand_tasks_at_once_are_all_taken_or_all_refused(
     program: Program, home: Path
 ) -> None:
@@ -164,10 +193,10 @@ def test_the_tasks_of_a_killed_run_end_with_the_next(
     until(lambda: states(program) == ["working"])
     command.kill()
     command.communicate(timeout=30)
-    # A run is taken for dead only some seconds after it made its folder.
-    until(lambda: program.run("run", "hello", "--fake").code == 0 and "failed" in states(program))
+    # Its tasks end at once; its folders go some seconds after they were made.
+    until(lambda: program.run("run", "hello", "--fake").code == 0 and left_over(program) == [])
+    assert "failed" in states(program)
     assert "working" not in states(program)
-    assert left_over(program) == []
 
 
 def states(program: Program) -> list[str]:

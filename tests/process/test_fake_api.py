@@ -307,7 +307,9 @@ def test_it_serves_beside_a_test_on_a_unix_socket(tmp_path: Path) -> None:
             aiohttp.ClientSession(connector=connector) as session,
             session.post("http://x/v1/messages", json={"messages": []}) as response,
         ):
-            return response.status
+            status = response.status
+        await asyncio.sleep(0.05)  # aiohttp closes its connections after the session's end
+        return status
 
     path = tmp_path / "s"
     with FakeApiThread(unix=path) as api:

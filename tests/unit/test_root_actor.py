@@ -9,10 +9,12 @@ import pytest
 from understudy.actors.errors import FleetStopped
 from understudy.actors.failure import FailureKind
 from understudy.actors.handle import TaskHandle
-from understudy.actors.root import RootActor, RootLimits
+from understudy.actors.retries import RootLimits
+from understudy.actors.root import RootActor
 from understudy.actors.roster import Roster
 from understudy.actors.task_book import TaskBook
 from understudy.actors.tasks.queue import TaskQueue
+from understudy.actors.tasks.rows import Outcome
 from understudy.actors.tasks.store import TaskStore
 from understudy.actors.tasks.task import Task, TaskResult, TaskState
 from understudy.supervision import ChildEvent, ExitReason
@@ -214,7 +216,105 @@ def test_what_an_older_incarnation_says_is_dropped_and_counted(fleet: Fleet) -> 
     fleet.fall("agent_000")
     fleet.answer("agent_000", "a", incarnation=1)
     assert not handle.done()
-    assert fleet.root.status().get(timeout=5)["stale_messages"] == 1
+    status = fleet.root.status().get(timeout=5)
+    assert status["stale_messages"] == status["agents"]["agent_000"]["stale_messages"] == 1
+
+
+def test_an_agent_is_told_that_the_task_may_have_run_before(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a")
+    fleet.fall("agent_000")
+    assert [order["may_have_run"] for _, order in fleet.bus.given] == [False, True]
+
+
+def test_after_a_restart_only_what_was_given_to_an_agent_may_have_run(fleet: Fleet) -> None:
+    tasks = [Task("ran"), Task("waited")]
+    fleet.store.add_many(tasks, "run")
+    fleet.root.recover([(tasks[0], 1), (tasks[1], 0)], [], ["ran"]).get(timeout=5)
+    fleet.ready("agent_000")
+    fleet.ready("agent_001")
+    told = [(order["task"]["task_id"], order["may_have_run"]) for _, order in fleet.bus.given]
+    assert told == [("ran", True), ("waited", False)]
+
+
+def test_a_task_is_on_record_with_its_holder_before_the_agent_is_told(fleet: Fleet) -> None:
+    held: list[tuple[str, int]] = []
+
+    def look(agent_id: str, task: dict[str, Any], _: object, **__: float) -> str:
+        lease = fleet.store.attempts(task["task"]["task_id"])[-1]
+        held.append((lease.agent_id, lease.incarnation))
+        return agent_id
+
+    fleet.bus.send_task_request = look  # type: ignore[method-assign,assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    fleet.ready("agent_001", incarnation=7)
+    fleet.submit("a")
+    assert held == [("agent_001", 7)]
+
+
+def test_a_result_that_the_store_refuses_is_counted_and_given_to_nobody(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    fleet.store.end_attempt("a", Outcome.FELL, 1)
+    fleet.answer("agent_000", "a")
+    assert not handle.done()
+    status = fleet.root.status().get(timeout=5)
+    assert status["agents"]["agent_000"]["stale_messages"] == 1
+    assert fleet.store.refused("agent_000") == 1
+
+
+def test_poison_is_put_back_and_runs_again(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a")
+    for incarnation in (1, 2, 3):
+        fleet.fall("agent_000", incarnation)
+    handle = TaskHandle("a", lambda _: False)
+    assert fleet.root.replay("a", handle).get(timeout=5)
+    assert fleet.bus.given[-1][1]["may_have_run"]
+    fleet.answer("agent_000", "a", incarnation=4)
+    assert handle.wait(1).status == "success"
+    assert not fleet.root.replay("a", handle).get(timeout=5)
+
+
+def test_a_service_that_stops_keeps_the_task_of_an_agent_that_falls_meanwhile(
+    fleet: Fleet,
+) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    fleet.root.drain("stopping", keep_waiting=True).get(timeout=5)
+    fleet.fall("agent_000")
+    assert not handle.done()
+    assert [row.task_id for row in fleet.store.unfinished("run")] == ["a"]
+
+
+def test_a_store_that_fails_is_told_to_whoever_waits_and_ends_nothing_silently(
+    tmp_path: Path,
+) -> None:
+    fleet = Fleet(tmp_path, agents=1)
+    running, waiting = fleet.submit("a", "b")
+    fleet.ready("agent_000")
+    fleet.store.close()
+    fleet.answer("agent_000", "a")
+    assert "task store" in (running.wait(1).error or "")
+    assert "task store" in (waiting.wait(1).error or "")
+    with pytest.raises(FleetStopped, match="task store"):
+        fleet.submit("c")
+    assert "task store" in fleet.root.status().get(timeout=5)["problem"]
+    fleet.close()
+
+
+def test_a_service_whose_store_fails_ends_with_the_reason_and_keeps_its_tasks(
+    tmp_path: Path,
+) -> None:
+    told: list[str] = []
+    fleet = Fleet(tmp_path, agents=1, on_hopeless=told.append)
+    (handle,) = fleet.submit("a")
+    fleet.store.close()
+    fleet.ready("agent_000")
+    fleet.tell("tick")
+    assert len(told) == 1
+    assert "task store" in told[0]
+    assert not handle.done()
+    fleet.close()
 
 
 def test_a_task_that_fells_its_agent_three_times_is_poison(fleet: Fleet) -> None:
@@ -402,6 +502,21 @@ def test_a_task_that_waits_again_while_the_fleet_drains_still_ends(fleet: Fleet)
     fleet.tell(fleet.message("agent_000", MessageType.ERROR, busy))
     fleet.root.abandon(keep=False).get(timeout=5)
     assert handle.wait(1).failure_kind == "canceled"
+
+
+def test_what_failed_for_a_while_is_left_to_the_next_service_or_ends_as_it_failed(
+    fleet: Fleet,
+) -> None:
+    fleet.ready("agent_000")
+    fleet.ready("agent_001")
+    kept, ended = fleet.submit("kept", "ended")
+    fleet.root.drain("stopping", keep_waiting=True).get(timeout=5)
+    fleet.answer("agent_000", "kept", kind=FailureKind.RATE_LIMITED)
+    fleet.root.drain("stopping", keep_waiting=False).get(timeout=5)
+    fleet.answer("agent_001", "ended", kind=FailureKind.RATE_LIMITED)
+    assert ended.wait(1).failure_kind == FailureKind.RATE_LIMITED
+    assert not kept.done()
+    assert [row.task_id for row in fleet.store.unfinished("run")] == ["kept"]
 
 
 def test_a_cancellation_holds_when_the_agent_refuses_the_task(fleet: Fleet) -> None:

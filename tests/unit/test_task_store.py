@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import resource
@@ -17,6 +18,7 @@ import pytest
 
 from understudy.actors.tasks import Task, TaskResult, TaskState
 from understudy.actors.tasks.database import _use_wal  # pyright: ignore[reportPrivateUsage]
+from understudy.actors.tasks.rows import Lease, Outcome
 from understudy.actors.tasks.store import DuplicateTask, StoreError, TaskStore
 
 if TYPE_CHECKING:
@@ -264,7 +266,7 @@ def of_a_newer_version(path: Path) -> None:
     [
         (not_a_database, "not an SQLite database"),
         (another_programs, "another program's database"),
-        (of_a_newer_version, "schema version 99, this program knows 1"),
+        (of_a_newer_version, "schema version 99, this program knows 2"),
     ],
 )
 def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(
@@ -348,6 +350,39 @@ def test_a_full_disk_is_reported_loses_nothing_and_the_store_goes_on(small_disk:
         store.add(Task(task_id="after"), "r")
     with TaskStore(small_disk / "tasks.db") as store:
         assert [row.task_id for row in store.unfinished()] == [*stored, "after"]
+
+
+def test_on_a_full_disk_no_step_of_a_task_is_half_done(small_disk: Path) -> None:
+    lease = Lease("agent_000", 1)
+    with TaskStore(small_disk / "tasks.db") as store:
+        store.add_many([Task(task_id="a"), Task(task_id="b")], "r")
+        assert store.start("b", lease, 1)
+        fill_up(small_disk)
+        large = TaskResult("b", "agent_000", "success", {"output": "x" * 50_000})
+        with pytest.raises(StoreError, match="disk is full"):
+            store.finish(large, TaskState.COMPLETED, lease=lease)
+        assert store.result("b") is None
+        assert [attempt.outcome for attempt in store.attempts("b")] == [None]
+        with pytest.raises(StoreError, match="disk is full"):
+            start_again_and_again(store, lease)
+        (small_disk / "ballast").unlink()
+        assert store.finish(large, TaskState.COMPLETED, lease=lease)
+        row = store.row("a")
+        assert row is not None
+        held = any(attempt.ended_at is None for attempt in store.attempts("a"))
+        assert (row.state is TaskState.WORKING) is held
+
+
+def fill_up(disk: Path) -> None:
+    with contextlib.suppress(OSError), (disk / "ballast").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+
+
+def start_again_and_again(store: TaskStore, lease: Lease) -> None:
+    for number in range(1, 1000):
+        store.start("a", lease, number)
+        store.end_attempt("a", Outcome.RETRIED, number)
 
 
 def test_a_disk_that_cannot_be_written_is_reported(small_disk: Path) -> None:

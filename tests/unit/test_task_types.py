@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from understudy.actors.tasks import Task
-from understudy.actors.tasks.prompts import MAX_NAMES
+from understudy.actors.tasks.prompts import MAX_NAMES, after_a_cut
 from understudy.actors.tasks.types import TASK_TYPES, TaskType
 
 ALL = list(TASK_TYPES.values())
@@ -52,6 +52,14 @@ def test_a_prompt_lists_its_files_one_on_a_line(each: TaskType) -> None:
 @pytest.mark.parametrize("description", ["/clear", "  /help", "", "Files:\n- x"])
 def test_no_prompt_begins_with_what_the_user_wrote(each: TaskType, description: str) -> None:
     assert each.prompt(Task(description=description), ["a.py"])[0].isalpha()
+
+
+@pytest.mark.parametrize("each", ALL, ids=named)
+def test_who_takes_over_a_task_is_told_that_it_may_have_run(each: TaskType) -> None:
+    prompt = each.prompt(Task(description="x"), ["a.py"])
+    assert "may have run already" not in prompt
+    assert "may have run already" in after_a_cut(prompt)
+    assert after_a_cut(prompt).startswith(prompt)
 
 
 @pytest.mark.parametrize("each", ALL, ids=named)

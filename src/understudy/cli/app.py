@@ -49,6 +49,7 @@ _COMMANDS = {
     "tasks": "tasks:tasks",
     "result": "tasks:result",
     "logs": "tasks:logs",
+    "replay": "tasks:replay",
     "cancel": "service:cancel",
     "stop": "service:stop",
     "repl": "repl:repl",

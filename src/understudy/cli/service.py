@@ -105,6 +105,10 @@ def status(config_path: str | None, settings: tuple[str, ...], as_json: bool) ->
 
     Console(emoji=False).print(status_table(answer))
     click.echo(f"{answer['queued']} queued, {answer['running']} running")
+    if answer["stale_messages"]:
+        counts = {name: agent["stale_messages"] for name, agent in answer["agents"].items()}
+        whose = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        click.echo(f"{answer['stale_messages']} messages of ended incarnations dropped: {whose}")
     if answer["problem"]:
         click.echo(f"problem: {answer['problem']}")
     return 0

@@ -1,4 +1,4 @@
-"""`tasks`, `result`, `logs`: what was asked, what came of it, what happened.
+"""`tasks`, `result`, `logs`, `replay`: what was asked, what came of it, what happened.
 
 Read from the store, with or without a service.
 """
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from understudy.actors.tasks.store import StoredEvent, TaskRow, TaskStore
+    from understudy.config import Configuration
 
 _POLL_S = 0.2
 
@@ -70,11 +71,13 @@ def open_store(config_path: str | None, settings: tuple[str, ...]) -> Generator[
     type=click.Choice([state.value for state in TaskState]),
     help="Only tasks in this state.",
 )
+@click.option("--poison", is_flag=True, help="Only tasks that felled their agent too often.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True)
 @config_options
 @json_option
 def tasks(
     state: str | None,
+    poison: bool,
     limit: int,
     config_path: str | None,
     settings: tuple[str, ...],
@@ -82,11 +85,13 @@ def tasks(
 ) -> int:
     """List tasks, the newest first."""
     with open_store(config_path, settings) as store:
-        rows = store.tasks(TaskState(state) if state else None, limit)
+        rows = store.tasks(TaskState(state) if state else None, limit, poison=poison)
     if as_json:
         print_json({"tasks": [_row(row) for row in rows]})
         return 0
-    if not rows:
+    if not rows and poison:
+        click.echo("no task is in quarantine", err=True)
+    elif not rows:
         click.echo("no tasks; give one with `understudy run` or `understudy submit`", err=True)
     for row in rows:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.submitted_at))
@@ -109,6 +114,8 @@ def _row(row: TaskRow) -> dict[str, object]:
         "priority": row.task.priority,
         "agent_id": row.agent_id,
         "attempts": row.attempts,
+        "deaths": row.deaths,
+        "poison": row.quarantined,
         "submitted_at": row.submitted_at,
         "updated_at": row.updated_at,
     }
@@ -171,6 +178,42 @@ def _print_event(event: StoredEvent) -> None:
     when = time.strftime("%H:%M:%S", time.localtime(event.at))
     short_id, who = (event.task_id or "-")[:8], event.agent_id or "-"
     click.echo(f"{when} {short_id} {who} {event.kind} {event.text}".rstrip())
+
+
+@click.command()
+@click.argument("task_id")
+@config_options
+@json_option
+def replay(task_id: str, config_path: str | None, settings: tuple[str, ...], as_json: bool) -> int:
+    """Put back a task that was kept back as poison: it runs again, with a clean record.
+
+    Without a service it waits for the next one. The id may be shortened as long as it is unique.
+    """
+    with open_store(config_path, settings) as store:
+        full_id = _one_task(store, task_id)
+        done = _put_back(store, full_id, read_config(config_path, settings))
+    if as_json:
+        print_json({"task_id": full_id, "replayed": done})
+    elif done:
+        click.echo(f"{full_id} runs again")
+    else:
+        click.echo(f"{full_id} is not in quarantine; see `understudy tasks --poison`", err=True)
+    return 0 if done else 1
+
+
+def _put_back(store: TaskStore, task_id: str, config: Configuration) -> bool:
+    """By the service when one is up, else in the store, where the next one finds it."""
+    from understudy.orchestrator import base_of  # noqa: PLC0415 - the fleet's modules, when needed
+    from understudy.service import only_service  # noqa: PLC0415 - likewise
+    from understudy.sessions import connect  # noqa: PLC0415 - likewise
+
+    client = connect(config.settings.communication.socket_path)
+    if client is not None:
+        with client:
+            return bool(client.call("replay", task_id=task_id)["replayed"])
+    # One that is just starting may have read the store already.
+    with only_service(base_of(config.settings, os.environ).state_dir):
+        return store.replay(task_id)
 
 
 def _one_task(store: TaskStore, start: str) -> str:

@@ -1,0 +1,58 @@
+"""What the root says to its agents, and how they answer it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from understudy.transport import ErrorKind, MessageType, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from understudy.transport import Agent2AgentProtocol, AgentMessage
+
+_log = logging.getLogger(__name__)
+
+
+class Orders:
+    """The root's end of the bus. What agents say goes to `tell`, in the bus's thread."""
+
+    def __init__(self, protocol: Agent2AgentProtocol, tell: Callable[[object], None]) -> None:
+        self._protocol = protocol
+        self._tell = tell
+
+    def listen(self) -> None:
+        """Hear what agents say without being asked."""
+        for kind in (MessageType.STATUS_UPDATE, MessageType.ERROR):
+            self._protocol.register_handler(kind, self._tell)
+
+    def give(self, agent_id: str, order: dict[str, Any], *, timeout_s: float) -> None:
+        """Send the agent a task; after `timeout_s` its answer is not waited for any more.
+
+        Raises:
+            EncodeError, FrameTooLarge: this order can reach nobody.
+            TransportError: the agent is out of reach.
+        """
+        self._protocol.send_task_request(agent_id, order, self._answered, timeout_s=timeout_s)
+
+    def cancel(self, agent_id: str, task_id: str) -> None:
+        """Tell the agent to end that task; one that is out of reach is not told."""
+        payload = {"command": "cancel", "task_id": task_id}
+        try:
+            self._protocol.send(agent_id, MessageType.COORDINATION, payload)
+        except TransportError as error:
+            _log.info("not delivered to %s: %s", agent_id, error)
+
+    def _answered(self, message: AgentMessage) -> None:
+        """Take the answer to a request.
+
+        That there was none in time, or that the bus has gone, is told by other ways too.
+        """
+        if message.payload.get("kind") in (ErrorKind.TIMEOUT, ErrorKind.CLOSED):
+            return
+        with contextlib.suppress(pykka.ActorDeadError):
+            self._tell(message)

@@ -1,0 +1,152 @@
+"""`python -m bench.store`: how fast tasks are accepted, given out, and found again after a crash.
+
+The work is done in one thread, on the real book, queue and store, without agents.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from understudy.actors.handle import TaskHandle
+from understudy.actors.task_book import TaskBook
+from understudy.actors.tasks.queue import TaskQueue
+from understudy.actors.tasks.store import TaskStore
+from understudy.actors.tasks.task import Task, TaskResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+_RUN = "service"
+_DISPATCHES = 10_000
+_SINGLES = 5000
+_IN_FLIGHT = 10
+_CHECKPOINT_EVERY_S = 0.5
+
+
+@contextmanager
+def open_book(folder: Path) -> Generator[tuple[TaskBook, TaskStore]]:
+    """A book on the store of that folder, with checkpoints beside it as a fleet makes them."""
+    closing = threading.Event()
+    with TaskStore(folder / "tasks.db") as store:
+
+        def write_through() -> None:
+            while not closing.wait(_CHECKPOINT_EVERY_S):
+                store.checkpoint()
+
+        thread = threading.Thread(target=write_through)
+        thread.start()
+        yield TaskBook(TaskQueue(), store, _RUN), store
+        closing.set()
+        thread.join()
+
+
+def new_tasks(count: int) -> tuple[list[Task], list[TaskHandle]]:
+    """Tasks as people write them, with their handles."""
+    tasks = [
+        Task(description=f"review part {number}", files=[f"src/part_{number}.py"], repo="/srv/shop")
+        for number in range(count)
+    ]
+    return tasks, [TaskHandle(task.task_id, lambda _: False) for task in tasks]
+
+
+def submit_one_by_one(folder: Path) -> float:
+    """Tasks a second, each accepted in a call of its own."""
+    tasks, handles = new_tasks(_SINGLES)
+    with open_book(folder) as (book, _):
+        started = time.perf_counter()
+        for task, handle in zip(tasks, handles, strict=True):
+            book.accept([task], [handle])
+        return _SINGLES / (time.perf_counter() - started)
+
+
+def fill(folder: Path, count: int) -> float:
+    """Tasks a second, accepted together."""
+    tasks, handles = new_tasks(count)
+    with open_book(folder) as (book, _):
+        started = time.perf_counter()
+        book.accept(tasks, handles)
+        return count / (time.perf_counter() - started)
+
+
+def recover(book: TaskBook, store: TaskStore) -> float:
+    """Seconds until all that a dead service left is queued again."""
+    started = time.perf_counter()
+    rows = store.recover(_RUN, 3)
+    handles = [TaskHandle(row.task_id, lambda _: False) for row in rows]
+    may_have_run = [row.task_id for row in rows if row.may_have_run]
+    book.recover([(row.task, row.attempts) for row in rows], handles, may_have_run=may_have_run)
+    return time.perf_counter() - started
+
+
+def timed(times: list[float], work: Callable[[], object]) -> None:
+    """Add what the work took, in milliseconds."""
+    started = time.perf_counter()
+    work()
+    times.append((time.perf_counter() - started) * 1000)
+
+
+def dispatch(book: TaskBook) -> tuple[list[float], list[float]]:
+    """Milliseconds of each hand-over and of each result."""
+    given: list[float] = []
+    finished: list[float] = []
+
+    def give() -> None:
+        picked = book.take({"agent_000": "generic", "agent_001": None})
+        assert picked is not None
+        book.start(picked[0], picked[1], gives_up_at=1e12, incarnation=1)
+
+    for _ in range(_DISPATCHES):
+        timed(given, give)
+        (task_id,) = book.running
+        result = TaskResult(task_id, "agent_000", "success", {"output": "done"})
+        timed(finished, lambda result=result: book.finish(result))  # type: ignore[misc]
+    for _ in range(_IN_FLIGHT):
+        timed(given, give)
+    return given, finished
+
+
+def spread(times: list[float]) -> dict[str, float]:
+    """Median, 99 of 100, the longest, and how many took more than 1 ms."""
+    ordered = sorted(times)
+    return {
+        "median": round(statistics.median(ordered), 3),
+        "p99": round(ordered[int(len(ordered) * 0.99)], 3),
+        "max": round(ordered[-1], 3),
+        "over_1_ms": sum(took > 1.0 for took in ordered),
+    }
+
+
+def main() -> None:
+    """Measure, print one JSON object."""
+    parser = argparse.ArgumentParser(prog="python -m bench.store", description=__doc__)
+    parser.add_argument("--tasks", type=int, default=100_000)
+    parser.add_argument("--folder", type=Path, help="where the store is made; a disk that counts")
+    args = parser.parse_args()
+    found: dict[str, object] = {"tasks": args.tasks}
+    with tempfile.TemporaryDirectory(prefix="us-bench-", dir=args.folder) as name:
+        singles, many = Path(name, "singles"), Path(name, "many")
+        found["submitted_per_s"] = round(submit_one_by_one(singles))
+        found["submitted_together_per_s"] = round(fill(many, args.tasks))
+        with open_book(many) as (book, store):
+            found["start_with_all_waiting_s"] = round(recover(book, store), 2)
+            given, finished = dispatch(book)
+            found["dispatch_ms"], found["result_ms"] = spread(given), spread(finished)
+        # Left as a crash leaves it: some are in flight, nothing was parked.
+        started = time.perf_counter()
+        with open_book(many) as (book, store):
+            recover(book, store)
+            found["start_after_crash_s"] = round(time.perf_counter() - started, 2)
+            found["waiting_after_crash"] = book.waiting
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

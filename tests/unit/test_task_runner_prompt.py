@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from understudy.actors.task_runner import Job, TaskRunner
+from understudy.actors.tasks.task import Task
+
+
+class Workspace:
+    """A workspace without files."""
+
+    def stage(self, _task: Task) -> list[str]:
+        return []
+
+    def baseline(self) -> None:
+        pass
+
+    def diff(self) -> SimpleNamespace:
+        return SimpleNamespace(text="", files_changed=[])
+
+
+class Seat:
+    """A seat without a container, whose CLI keeps what it is asked."""
+
+    def __init__(self) -> None:
+        self.prompts: list[str] = []
+        self.client = self
+        self.total_cost_usd = 0.0
+
+    def open(self, _role: str) -> Workspace:
+        return Workspace()
+
+    def ready_client(self) -> Seat:
+        return self
+
+    def run_turn(self, prompt: str, **_limits: object) -> dict[str, Any]:
+        self.prompts.append(prompt)
+        return {"type": "result", "subtype": "success", "is_error": False, "result": "done"}
+
+
+def prompt_of(job: Job) -> str:
+    seat: Any = Seat()
+    told: list[tuple[str, str]] = []
+
+    def progress(task_id: str, text: str) -> None:
+        told.append((task_id, text))
+
+    runner = TaskRunner("agent_000", seat, stall_s=1.0, transcripts=None, progress=progress)
+    assert runner.run(job).status == "success"
+    (prompt,) = seat.prompts
+    return str(prompt)
+
+
+def test_the_prompt_says_that_the_task_may_have_run_when_it_may_have() -> None:
+    task = Task(description="deploy it")
+    assert "may have run already" not in prompt_of(Job(task, 1))
+    assert "may have run already" in prompt_of(Job(task, 2, may_have_run=True))
