@@ -25,11 +25,10 @@ def test_a_review_finds_what_is_wrong_and_prints_one_json_object(program: Progra
     assert result["usage"]["input_tokens"] > 0
 
 
-def test_files_are_reviewed_in_parallel_one_task_each(program: Program) -> None:
-    done = program.run(
-        "run", "--type", "code_review", "--each", "-f", "shop/cart.py", "-f", "shop/users.py",
-        "--fake", "--json",
-    )  # fmt: skip
+def test_files_are_worked_on_in_parallel_one_task_each(program: Program) -> None:
+    script = '@@ [{"delay": 4, "text": "done"}] @@'  # long enough for both agents to be up
+    files = ["-f", "shop/cart.py", "-f", "shop/users.py"]
+    done = program.run("run", script, "--each", *files, "--fake", "--json")
     assert done.code == 0, done.err
     agents = {result["agent_id"] for result in done.json["results"]}
     assert agents == {"agent_000", "agent_001"}
@@ -133,7 +132,6 @@ def test_the_demo_runs_without_a_key_and_says_so(program: Program) -> None:
     assert "scripted model" in done.err
     results = done.json["results"]
     assert len(results) == 6
-    assert len({result["agent_id"] for result in results}) > 1  # how many depends on their speed
     assert sum(result["result"]["total_issues"] for result in results) > 5
 
 
