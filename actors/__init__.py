@@ -1,1 +1,1 @@
-"""Placeholder docstring."""
+"""The fleet: root actor, agents, tasks, containers, gateway."""
