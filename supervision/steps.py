@@ -83,7 +83,7 @@ class Steps:
         self._incarnations[child_id] = child.incarnation
         child.state = ChildState.STARTING
         child.ready_at = None
-        child.unwanted = False
+        child.unwanted = child.is_dry = False
         self.out.append(Tell(ChildEvent(child_id, "starting", child.incarnation)))
         self.out.append(Start(child.spec, child.incarnation))
 
