@@ -29,10 +29,13 @@ from .signals import (
     ChildExited,
     ChildReady,
     Finished,
+    Grant,
     Op,
     Request,
     Result,
     Shutdown,
+    Spared,
+    Spent,
     Start,
     Stop,
     StopChild,
@@ -163,7 +166,8 @@ class Supervisor(pykka.ThreadingActor):
         """Start a known child that does not run; return when it is ready or failed.
 
         Returns:
-            `ok`, `not_found`, `running`, `restarting` or `start_failed`; it is not tried again.
+            `ok`, `not_found`, `running`, `restarting`, `no_budget` (it must be granted more first)
+            or `start_failed`; it is not tried again.
 
         Raises:
             SupervisorStopping: it is too late.
@@ -203,6 +207,35 @@ class Supervisor(pykka.ThreadingActor):
             raise UnknownChild(self._spec.id, child_id, known)
         if child_id in self._processes:
             self._processes[child_id].kill("hung", detail)
+
+    def spent(self, child_id: str, amount: float, incarnation: int | None = None) -> None:
+        """Count what a child has spent, as its meter says; see `Budget`.
+
+        What a child says by `ChildContext.spent` is counted without this.
+
+        Args:
+            child_id: one that is not known any more is left alone.
+            amount: in the unit of its budget.
+            incarnation: which start of it spent that; None: the last.
+
+        Raises:
+            InvalidSpec: the amount is no finite number of 0 or more.
+        """
+        last = next((s.incarnation for s in self._core.status() if s.child_id == child_id), 0)
+        self._handle(Spent(child_id, last if incarnation is None else incarnation, amount))
+
+    def grant(self, child_id: str, amount: float) -> None:
+        """Let a child spend more; one that ended for want of it is started again.
+
+        Args:
+            child_id: which.
+            amount: in the unit of its budget, on top of its limit.
+
+        Raises:
+            InvalidSpec: it has no budget, or the amount is no finite number of 0 or more.
+            UnknownChild: there is none of that id.
+        """
+        self._handle(Grant(child_id, amount))
 
     def status(self) -> list[ChildStatus]:
         """How the children stand, in start order."""
@@ -280,8 +313,20 @@ class Supervisor(pykka.ThreadingActor):
         def on_exit(reason: ExitReason) -> None:
             self._report(ChildExited(spec.id, incarnation, reason))
 
+        def on_spent(amount: float) -> None:
+            self._report(Spent(spec.id, incarnation, amount))
+
+        def on_spared(away_s: float, what: str) -> None:
+            self._report(Spared(spec.id, incarnation, away_s, what))
+
         try:
-            process = Process(spec, incarnation, self._forks, on_ready=on_ready, on_exit=on_exit)
+            process = Process(
+                *(spec, incarnation, self._forks),
+                on_ready=on_ready,
+                on_exit=on_exit,
+                on_spent=on_spent,
+                on_spared=on_spared,
+            )
             process.start()
         except SpawnFailed as error:
             on_exit(ExitReason("crash", detail=str(error)))
@@ -325,6 +370,10 @@ def describe(event: ChildEvent) -> str:
     text = f"{event.child_id} (incarnation {event.incarnation}) {event.kind}"
     if event.delay_s is not None:
         text += f" in {event.delay_s:.2g} s"
+    elif event.kind in ("budget_warning", "budget_spent"):
+        text += f": {event.info['spent']:g} of {event.info['limit']:g} {event.info.get('unit', '')}"
+    elif event.kind == "spared":
+        text += f": we stood still for {event.info['away_s']:.3g} s; it gets a fresh interval"
     elif event.reason is not None and event.kind != "stopped":
         text += f": {event.reason.kind}"
         if event.reason.detail:
@@ -335,5 +384,7 @@ def describe(event: ChildEvent) -> str:
 def _level(event: ChildEvent) -> int:
     if event.kind == "gave_up":
         return logging.ERROR
+    if event.kind in ("budget_warning", "budget_spent", "spared"):
+        return logging.WARNING
     fell = event.reason is not None and event.reason.kind not in ("normal", "shutdown")
     return logging.WARNING if event.kind == "exited" and fell else logging.INFO
