@@ -270,6 +270,8 @@ class RootActor(pykka.ThreadingActor):
                 agent.restarts += 1
             case "gave_up" | "stopped":
                 self._on_gone(agent, event)
+            case "budget_warning" | "budget_spent" | "spared":
+                pass  # The supervisor logs them; nothing changes for the agent's tasks.
 
     def _on_exit(self, agent: AgentRecord, event: ChildEvent) -> None:
         reason = event.reason

@@ -1,4 +1,4 @@
-"""What supervision adds to OTP, with real processes: budgets, kinds of failure, resources, doubt."""
+"""What supervision adds to OTP, with real processes: budgets, failure kinds, resources, doubt."""
 
 # ruff: noqa: ANN401 - fields are passed on as they are
 
@@ -165,12 +165,26 @@ def test_children_outlive_the_thread_that_asked_for_them(forks: ForkServer) -> N
         assert select.select([pidfd], [], [], LIMIT_S)[0]
 
 
+def test_the_end_of_one_lifeline_is_the_end_of_one_child(
+    plant: Callable[..., Grove],
+) -> None:
+    # A sibling that had inherited the other end would keep the deaf one alive, or fall with it.
+    grove = plant(kid("a", "deaf", shutdown_s=0.1), kid("b", "serve"), kid("c", "serve"))
+    grove.until("ready", "c")
+    assert grove.proxy.terminate_child("a").get(timeout=LIMIT_S) == Result.OK
+    reason = grove.until("exited", "a").reason
+    assert reason is not None
+    assert reason.detail == "it was ended by end of file"
+    assert [grove.status(name).incarnation for name in "bc"] == [1, 1]
+    assert [grove.status(name).state for name in "bc"] == ["ready", "ready"]
+
+
 # -- standing still -------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def root_program(target: str) -> Generator[tuple[subprocess.Popen[str], list[int]]]:
-    """A supervising program with one child; pidfds of the program, its fork server and the child."""
+    """A supervising program with one child; pidfds of it, its fork server and the child."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
     command = [sys.executable, str(HERE / "supervised_root.py"), target]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as root:
