@@ -89,6 +89,8 @@ class Roster:
 
     def note_service(self, event: ChildEvent) -> None:
         """Keep what happened to a child that is no agent."""
+        if event.kind in ("budget_warning", "budget_spent", "spared"):
+            return  # It stands as it stood.
         pid = event.info.get("pid")
         state = {"state": event.kind, "incarnation": event.incarnation, "pid": pid}
         self.services[event.child_id] = state
