@@ -69,6 +69,9 @@ class Services:
             agents=agents,
             bus=str(self.folder / "bus.sock"),
             name="gateway",
+            ledger=str(self.folder / "ledger.db"),
+            fleet="test",
+            max_wait_s=5.0,
         )
 
     def wait(self, child_id: str, kind: str) -> ChildEvent:
