@@ -130,7 +130,7 @@ def storm(seconds: float, status: int) -> dict[str, Any]:
 
 
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="us-bench-", dir="/tmp")  # noqa: S108 - short paths
+    return tempfile.TemporaryDirectory(prefix="us-bench-", dir="/tmp")
 
 
 def main() -> None:

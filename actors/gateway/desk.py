@@ -89,13 +89,13 @@ class DeskPlan:
         Raises:
             InvalidPrices: the price table cannot be used.
         """
-        named = args.get("limits") or {}
+        named: dict[str, float | None] = args.get("limits") or {}
         return cls(
             ledger=Path(args["ledger"]),
             fleet=args["fleet"],
             prices=load_prices(Path(args.get("prices") or PRICES_FILE)),
             budget=BudgetPlan.from_wire(args.get("budget") or {}),
-            limits={name: float(named[name]) for name in WINDOWS if named.get(name)},
+            limits={name: limit for name in WINDOWS if (limit := named.get(name))},
             source=args.get("source") or {},
             **{n: args[n] for n in ("max_waiting", "max_wait_s", "head_s", "keep_s") if n in args},
         )

@@ -221,7 +221,7 @@ class Exchange:
         """The API rejects the key: try another one if there is, else tell everybody."""
         if await self._is_renewed():
             return None
-        said = _message(await answer.content.read(_MAX_ERROR_BYTES))
+        _, said = _error_of(await answer.content.read(_MAX_ERROR_BYTES))
         text = f"the API rejects the key ({answer.status}): {said}"
         problem = self.desk.source.problem
         self.desk.gate.deny(f"{text}; {problem}" if problem else text)
@@ -249,17 +249,19 @@ def _head(answer: aiohttp.ClientResponse) -> web.StreamResponse:
 
 
 async def _as_error(answer: aiohttp.ClientResponse) -> web.Response:
-    said = _message(await answer.content.read(_MAX_ERROR_BYTES))
-    return answers.api_error(answer.status, "api_error", f"{answer.status}: {said}")
+    """The API's own error; where it is none by its form, what is known of it."""
+    body = await answer.content.read(_MAX_ERROR_BYTES)
+    kind, said = _error_of(body)
+    return answers.api_error(answer.status, kind, f"{answer.status}: {said}")
 
 
-def _message(body: bytes) -> str:
-    """What an error of the API says, in few words."""
+def _error_of(body: bytes) -> tuple[str, str]:
+    """The kind of an error of the API, and what it says in few words."""
     try:
-        text = json.loads(body)["error"]["message"]
+        error = json.loads(body)["error"]
+        return str(error["type"]), str(error["message"])[:300]
     except (ValueError, KeyError, TypeError):
-        return "no reason given"
-    return str(text)[:300]
+        return "api_error", "no reason given"
 
 
 def _reason(error: Exception) -> str:

@@ -65,6 +65,8 @@ class Ask:
         body_bytes: its size, to guess its tokens by.
         most: what it can cost at most.
         tries: how often it has failed.
+        not_before: when it may try again.
+        why: what it waits for then.
     """
 
     account: Account
@@ -75,6 +77,7 @@ class Ask:
     most: Spent
     tries: int = 0
     not_before: float = 0.0
+    why: str = "its turn"
 
 
 @dataclass(eq=False)
@@ -182,24 +185,24 @@ class Gate:
     def _let_go(self, now: float) -> list[float | None]:
         """Let go whoever may at that time. When others may, as far as it is known."""
         wakes: list[float | None] = []
+        held: str | None = None
         for waiter in self._line.in_order(now):
-            if waiter.turn.done():
+            if waiter.turn.done() or self._is_refused(waiter):
                 continue
             if waiter.ask.not_before > now:
+                waiter.why = waiter.ask.why
                 wakes.append(waiter.ask.not_before)
                 continue
-            if self._is_refused(waiter):
-                continue
-            blocked, at = self._blocked(waiter, now)
-            if blocked is not None:
-                waiter.why = blocked
+            if held is None:
+                held, at = self._blocked(waiter, now)
                 wakes.append(at)
+            if held is not None:
                 # A smaller or later request does not overtake: the large one would never go.
-                break
-            if not self.budget.has_room(waiter.ask.account, waiter.ask.most):
+                waiter.why = held
+            elif not self.budget.has_room(waiter.ask.account, waiter.ask.most):
                 waiter.why = "budget"
-                continue
-            self._go(waiter, now)
+            else:
+                self._go(waiter, now)
         return wakes
 
     def _is_refused(self, waiter: _Waiter) -> bool:
@@ -240,6 +243,7 @@ class Gate:
         windows = read_windows(headers)
         retry_after_s = read_retry_after(headers, self.wall()) if status in TRANSIENT else None
         if status in TRANSIENT:
+            ask.why = _word(status)
             self._put_off(ask, now, retry_after_s)
         if status in TRANSIENT and not (status == TOO_MANY and windows):
             self.breaker.failed(now, permit.at, _word(status))
@@ -256,6 +260,7 @@ class Gate:
         now = self.clock()
         self._on_way.discard(permit.number)
         self.limits.give_back(now, permit)
+        ask.why = "api_down"
         self._put_off(ask, now, None)
         self.breaker.failed(now, permit.at, "api_down")
         self._pump()

@@ -9,7 +9,8 @@ from understudy.actors.gateway.fairness import FairLine
 
 
 def breaker() -> Breaker:
-    return Breaker(random.Random(0), threshold=3, min_s=1.0, max_s=8.0, jitter=0.0)
+    rng = random.Random(0)  # noqa: S311 - no secret
+    return Breaker(rng, threshold=3, min_s=1.0, max_s=8.0, jitter=0.0)
 
 
 def fail(made: Breaker, *times: float) -> None:
@@ -30,7 +31,7 @@ def test_it_opens_after_failures_in_a_row_and_not_before() -> None:
 def test_one_probe_goes_when_the_wait_is_over_and_each_failure_doubles_the_next() -> None:
     made = breaker()
     fail(made, 0.0, 0.0, 0.0)
-    waits = []
+    waits: list[float] = []
     for _ in range(6):
         at = made.open_until
         assert (made.state(at), made.room(at)) == ("half_open", 1)
@@ -52,7 +53,7 @@ def test_what_was_on_its_way_when_it_opened_tells_nothing_new() -> None:
 def test_each_success_doubles_the_room_until_nobody_counts_any_more() -> None:
     made = breaker()
     fail(made, 0.0, 0.0, 0.0)
-    rooms = []
+    rooms: list[int | None] = []
     while made.state(2.0) != "closed":
         rooms.append(made.room(2.0))
         made.succeeded(2.0)
@@ -60,9 +61,10 @@ def test_each_success_doubles_the_room_until_nobody_counts_any_more() -> None:
 
 
 def test_the_wait_is_moved_by_chance_and_never_shortened() -> None:
-    ends = set()
+    ends: set[float] = set()
     for seed in range(20):
-        made = Breaker(random.Random(seed), threshold=1, min_s=1.0, jitter=0.2)
+        rng = random.Random(seed)  # noqa: S311 - no secret
+        made = Breaker(rng, threshold=1, min_s=1.0, jitter=0.2)
         made.failed(0.0, 0.0, "api_down")
         ends.add(made.open_until)
         assert 1.0 <= made.open_until <= 1.2
@@ -89,7 +91,7 @@ class Waiter:
 
 
 def served(line: FairLine[Waiter], now: float) -> list[str]:
-    order = []
+    order: list[str] = []
     while len(line):
         first = line.in_order(now)[0]
         line.go(first)

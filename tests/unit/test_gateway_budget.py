@@ -1,4 +1,4 @@
-"""Budgets, prices and the ledger: what may be spent, what it costs, and that nothing is forgotten."""
+"""Budgets, prices and the ledger: what may be spent, what it costs, what is remembered."""
 
 from __future__ import annotations
 
@@ -150,11 +150,23 @@ def test_the_most_a_request_can_cost_is_no_less_than_what_it_costs() -> None:
         assert most >= (prices.cost_usd("claude-opus-5", usage) or 0)
 
 
+HEAD = (
+    "source: x\nas_of: 2026-01-01\n"
+    "columns: [input, cache_write_5m, cache_write_1h, cache_read, output]\n"
+)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", "models: {a: [1, 2]}", "source: x\nas_of: y\ncolumns: [a]\nmodels: {}",
-             "source: x\nas_of: 2026-01-01\ncolumns: [input, cache_write_5m, cache_write_1h, "
-             "cache_read, output]\nmodels: {a: [1, 1, 1, 1, -1]}"],
-)  # fmt: skip
+    "text",
+    [
+        "",
+        "[]",
+        "models: {a: [1, 2]}",
+        "source: x\nas_of: y\ncolumns: [a]\nmodels: {}",
+        HEAD + "models: {a: [1, 1, 1, 1, -1]}",
+        HEAD + "models: {a: [1, 1, 1, 1]}",
+    ],
+)
 def test_a_price_table_that_is_wrong_is_refused_by_name(tmp_path: Path, text: str) -> None:
     file = tmp_path / "prices.yaml"
     file.write_text(text)
