@@ -47,6 +47,12 @@ def too_slow(limit_s: float) -> web.Response:
     return api_error(408, "timeout_error", text)
 
 
+def too_much(limit_bytes: int) -> web.Response:
+    """The answer when an agent's requests together take too much room: it may try again."""
+    text = f"this agent's requests take more than {limit_bytes} bytes at once"
+    return api_error(529, "overloaded_error", text)
+
+
 def over_budget(message: str) -> web.Response:
     """The answer when a budget is used up: 402, which Claude Code does not try again."""
     return api_error(402, "billing_error", message)

@@ -26,6 +26,8 @@ MESSAGES = "/v1/messages"
 ALLOWED_PATHS = frozenset({MESSAGES, COUNT_TOKENS})
 # The API itself takes 32 MB; the rest is room for what it may take one day.
 MAX_BODY_BYTES = 40 << 20
+# What one agent's requests may take of this process's memory, all at once.
+MAX_HELD_BYTES = 80 << 20
 # A container writes to a socket of this machine: it has no reason to be slower.
 _BODY_S = 60.0
 
@@ -45,6 +47,7 @@ class AgentApp:
         agent_id: whose requests these are.
         desk: what they are served with.
         max_body_bytes: the largest request.
+        max_held_bytes: the most that all its requests on their way may have.
         body_s: how long a request may take to arrive.
     """
 
@@ -54,19 +57,26 @@ class AgentApp:
         desk: Desk,
         *,
         max_body_bytes: int = MAX_BODY_BYTES,
+        max_held_bytes: int = MAX_HELD_BYTES,
         body_s: float = _BODY_S,
     ) -> None:
         self._agent_id = agent_id
         self._desk = desk
         self._max_body_bytes = max_body_bytes
+        self._max_held_bytes = max_held_bytes
         self._body_s = body_s
+        self._held_bytes = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         if request.method != "POST" or request.path not in ALLOWED_PATHS:
             return answers.refused(request.method, request.path)
         try:
-            return await self._serve(request, await self._read(request))
+            body = await self._read(request)
+            try:
+                return await self._serve(request, body)
+            finally:
+                self._held_bytes -= len(body)
         except _BadBody as error:
             return error.answer
         except OverBudget as error:
@@ -76,24 +86,32 @@ class AgentApp:
             return answers.api_error(503, "api_error", str(error))
 
     async def _read(self, request: web.BaseRequest) -> bytes:
-        """The whole body: it may have to be sent more than once.
+        """The whole body: it may have to be sent more than once. It counts as held from now on.
 
         Raises:
-            _BadBody: it is too large, or too slow.
+            _BadBody: it is too large or too slow, or takes too much room beside the others.
         """
-        limit = self._max_body_bytes
-        if (request.content_length or 0) > limit:
-            raise _BadBody(answers.too_large(limit))
+        if (request.content_length or 0) > self._max_body_bytes:
+            raise _BadBody(answers.too_large(self._max_body_bytes))
         body = bytearray()
         try:
             async with asyncio.timeout(self._body_s):
                 async for piece in request.content.iter_any():
                     body += piece
-                    if len(body) > limit:
-                        raise _BadBody(answers.too_large(limit))
-        except TimeoutError:
-            raise _BadBody(answers.too_slow(self._body_s)) from None
+                    self._held_bytes += len(piece)
+                    self._check_room(len(body))
+        except BaseException as error:
+            self._held_bytes -= len(body)
+            if isinstance(error, TimeoutError):
+                raise _BadBody(answers.too_slow(self._body_s)) from None
+            raise
         return bytes(body)
+
+    def _check_room(self, size_bytes: int) -> None:
+        if size_bytes > self._max_body_bytes:
+            raise _BadBody(answers.too_large(self._max_body_bytes))
+        if self._held_bytes > max(self._max_body_bytes, self._max_held_bytes):
+            raise _BadBody(answers.too_much(self._max_held_bytes))
 
     async def _serve(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         desk = self._desk

@@ -431,3 +431,26 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(tmp_path: Path) -> None:
 
     with FakeApiThread() as api:
         run(scene)
+
+
+def test_what_an_agents_requests_take_of_memory_together_has_a_limit(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with world(tmp_path, api.url, agents="") as here:
+            app = AgentApp("a", here.desk, max_body_bytes=1000, max_held_bytes=2500)
+            path = str(tmp_path / "small.sock")
+            loop = asyncio.get_running_loop()
+            server = await loop.create_unix_server(GuardedServer(app.handle), path)
+            async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as session:
+                body = json.dumps(HELLO | {"x": "x" * 700})
+
+                async def ask() -> int:
+                    async with session.post("http://localhost/v1/messages", data=body) as answer:
+                        return answer.status
+
+                assert Counter(await asyncio.gather(*(ask() for _ in range(5)))) == {200: 2, 529: 3}
+                # Room that was given back is there again.
+                assert Counter(await asyncio.gather(*(ask() for _ in range(2)))) == {200: 2}
+            server.close()
+
+    with FakeApiThread({"storm": {"seconds": 0.5}}) as api:
+        run(scene)
