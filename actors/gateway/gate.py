@@ -312,7 +312,8 @@ class Gate:
         backoff_s = min(_BACKOFF_MAX_S, _BACKOFF_MIN_S * 2.0 ** min(ask.tries, 30))
         ask.tries += 1
         if retry_after_s is not None:
-            backoff_s = retry_after_s
+            # Some say 0: whoever believes them asks in a loop.
+            backoff_s = max(retry_after_s, _BACKOFF_MIN_S)
             self.limits.pause(now + retry_after_s)
         more_s = min(_MAX_JITTER_S, backoff_s * _JITTER)
         ask.not_before = now + backoff_s + more_s * self.rng.random()

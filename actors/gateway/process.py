@@ -14,6 +14,7 @@ from .client import UpstreamClient
 from .credentials import Credentials, InvalidCredentials
 from .desk import DeskPlan, make_desk
 from .doors import Doors
+from .ledger import LedgerError
 from .loop import call_in, stop_event
 from .prices import InvalidPrices
 from .upstream import InvalidUpstream, check_upstream
@@ -87,7 +88,11 @@ def main(context: ChildContext) -> None:
         context.fail_permanently("config", str(error))
     # What is left in the memory of this process is the plan's own copy.
     context.args.pop("credentials", None)
-    asyncio.run(_serve(context, plan))
+    try:
+        asyncio.run(_serve(context, plan))
+    except LedgerError as error:
+        # At the start only: later ones are told to whoever asks, and the gateway stays.
+        context.fail_permanently("config", str(error))
 
 
 async def _serve(context: ChildContext, plan: GatewayPlan) -> None:

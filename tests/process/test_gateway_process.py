@@ -304,3 +304,12 @@ def model_record(services: Services) -> list[dict[str, Any]]:
     record: list[dict[str, Any]] = json.loads(connection.getresponse().read())
     connection.close()
     return record
+
+
+def test_a_ledger_that_cannot_be_used_is_told_at_once(services: Services) -> None:
+    (services.folder / "ledger.db").write_bytes(b"no database" * 100)
+    services.add_gateway("http://127.0.0.1:9", {})
+    reason = services.wait("gateway", "gave_up").reason
+    assert reason is not None
+    assert (reason.kind, reason.failure_kind) == ("permanent", "config")
+    assert "ledger.db" in reason.detail

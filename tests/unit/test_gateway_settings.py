@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from understudy.actors.gateway.credential_source import read_credentials
+from understudy.actors.gateway.credentials import InvalidCredentials
 from understudy.actors.gateway.desk import DeskPlan
 from understudy.actors.gateway.from_settings import cli_env, desk_args
 from understudy.config import ConfigurationError, load
@@ -66,3 +68,41 @@ def test_the_settings_reach_the_gateway(tmp_path: Path) -> None:
 def test_the_cli_waits_longer_for_the_gateway_than_the_gateway_for_the_api() -> None:
     settings = load(overrides={"gateway.api_timeout": 17.0}).settings
     assert int(cli_env(settings)["API_TIMEOUT_MS"]) > 17_000
+
+
+# -- where the key comes from -----------------------------------------------------------------
+
+
+def test_a_key_is_read_from_a_file_as_a_shell_would(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("# keys\nOTHER=1\nexport ANTHROPIC_AUTH_TOKEN='tok'\n")
+    read = read_credentials(str(file), None)
+    assert read is not None
+    assert (read.kind, read.value) == ("auth_token", "tok")
+    assert read_credentials(None, None) is None
+
+
+def test_a_key_is_read_from_a_command_and_a_token_of_a_login_known_by_its_form() -> None:
+    for value, kind in (("sk-ant-api03-x", "api_key"), ("sk-ant-oat01-x", "oauth")):
+        read = read_credentials(None, f"printf '%s\\n' {value}")
+        assert read is not None
+        assert (read.kind, read.value) == (kind, value)
+
+
+@pytest.mark.parametrize(
+    ("file", "command", "reason"),
+    [
+        ("/nowhere/at/all", None, "cannot be read"),
+        ("/dev/null", None, "sets no ANTHROPIC_API_KEY"),
+        (None, "false", "exit code 1"),
+        (None, "/nowhere/at/all", "cannot be run"),
+        (None, "echo 'two words'", "holds a space"),
+        (None, "true", "has no value"),
+        (None, "'", "cannot be run"),
+    ],
+)
+def test_a_source_without_a_key_says_what_is_wrong(
+    file: str | None, command: str | None, reason: str
+) -> None:
+    with pytest.raises(InvalidCredentials, match=reason):
+        read_credentials(file, command)
