@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+# How the gateway's refusal of a request begins that no budget covers.
+BUDGET_MARK = "understudy budget"
+
+
 class FailureKind(StrEnum):
     """Why a task did not succeed, or an agent fell."""
 
@@ -195,6 +199,8 @@ def _classify_error(result: Mapping[str, Any], word: str | None) -> FailureKind:
     subtype = str(result.get("subtype"))
     ending = str(result.get("terminal_reason") or "")
     text = str(result.get("result") or "")
+    if BUDGET_MARK in text:
+        return FailureKind.BUDGET
     if subtype in _BY_SUBTYPE:
         return _BY_SUBTYPE[subtype]
     if ending.startswith("aborted"):

@@ -30,6 +30,7 @@ from .fleet_specs import (
 )
 from .fleet_threads import FleetThreads
 from .gateway import scrub
+from .gateway.from_settings import desk_args
 from .handle import TaskHandle
 from .housekeeping import LOCK_NAME, Housekeeper, take_lock
 from .incarnation_log import IncarnationLog
@@ -234,7 +235,10 @@ class Fleet:
             children.append(scripted_model_spec(settings, places, upstream.scripted_target))
             url = f"unix:{places.scripted_model}"
         assert url is not None, "an upstream has a URL or a scripted model"
-        children.append(gateway_spec(settings, places, self.agent_ids(), upstream.credentials, url))
+        desk = desk_args(settings, self._base.state_dir, self._filed_under)
+        children.append(
+            gateway_spec(settings, places, self.agent_ids(), upstream.credentials, url, desk)
+        )
         rules = services_supervisor(settings, children)
         services = Supervisor.start(rules, self._forks, listener, first_incarnation=first)
         self._stop_later(services, len(children))

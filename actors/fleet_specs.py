@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.supervision import Backoff, ChildSpec, Restart, Strategy, SupervisorSpec
 
 from .bus import bus_args
+from .gateway.from_settings import cli_env
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,7 @@ def agent_spec(
         "max_file_bytes": settings.storage.max_file_bytes,
         "max_workspace_bytes": settings.storage.max_workspace_bytes,
         "podman_env": dict(podman_env),
-        "cli_env": _cli_env(settings),
+        "cli_env": cli_env(settings),
     }
     args: dict[str, Any] = {
         **_bus(settings, places),
@@ -75,9 +76,14 @@ def agent_spec(
 
 
 def gateway_spec(
-    settings: Settings, places: FleetPlaces, agents: list[str], credentials: Credentials, url: str
+    settings: Settings,
+    places: FleetPlaces,
+    agents: list[str],
+    credentials: Credentials,
+    url: str,
+    desk: Mapping[str, Any],
 ) -> ChildSpec:
-    """The child spec of the gateway, the one process that gets the key."""
+    """The child spec of the gateway, the one process that gets the key; `desk`: see `desk_args`."""
     return ChildSpec(
         id="gateway",
         target="understudy.actors.gateway.process:main",
@@ -87,6 +93,7 @@ def gateway_spec(
             "upstream": url,
             "credentials": credentials.to_wire(),
             "agents": {agent: str(places.api_socket(agent)) for agent in agents},
+            **desk,
         },
         restart=Restart.PERMANENT,
         shutdown_s=settings.supervision.shutdown_timeout,
@@ -148,10 +155,3 @@ def _backoff(settings: Settings) -> Backoff:
         factor=rules.backoff_factor,
         jitter=rules.backoff_jitter,
     )
-
-
-def _cli_env(settings: Settings) -> dict[str, str]:
-    return {
-        "CLAUDE_CODE_MAX_RETRIES": str(settings.gateway.api_retries),
-        "API_TIMEOUT_MS": str(int(settings.gateway.api_timeout * 1000)),
-    }

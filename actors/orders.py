@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from understudy.transport import Agent2AgentProtocol, AgentMessage
 
+# The gateway's name on the bus.
+GATEWAY = "gateway"
 _log = logging.getLogger(__name__)
 
 
@@ -38,6 +40,19 @@ class Orders:
             TransportError: the agent is out of reach.
         """
         self._protocol.send_task_request(agent_id, order, self._answered, timeout_s=timeout_s)
+
+    def assign(self, agent_id: str, task_id: str, priority: int) -> None:
+        """Tell the gateway on whose account the agent's requests go, and how urgent they are."""
+        payload = {
+            "command": "assign",
+            "agent_id": agent_id,
+            "task_id": task_id,
+            "priority": priority,
+        }
+        try:
+            self._protocol.send(GATEWAY, MessageType.COORDINATION, payload)
+        except TransportError as error:
+            _log.info("the gateway is not told of %s: %s", task_id, error)
 
     def cancel(self, agent_id: str, task_id: str) -> None:
         """Tell the agent to end that task; one that is out of reach is not told."""

@@ -194,6 +194,8 @@ class RootActor(pykka.ThreadingActor):
                 self._on_child(message)
             case AgentMessage(payload={"kind": "usage", "agent_id": str(agent_id)}):
                 self._roster.count_usage(agent_id, message.payload)
+            case AgentMessage(payload={"kind": "waiting", "agent_id": str(agent_id)}):
+                self._roster.note_waiting(agent_id, message.payload.get("waits_for"))
             case AgentMessage() if self._roster.is_stale(message):
                 self._roster.count_stale(message)
             case AgentMessage(message_type=MessageType.STATUS_UPDATE):
@@ -371,6 +373,8 @@ class RootActor(pykka.ThreadingActor):
         ends, number = self._clock() + task.timeout + _OVERTIME_S, agent.incarnation
         if not self._book.start(task, agent_id, gives_up_at=ends, incarnation=number):
             return
+        # First: the gateway must know whose requests come when the agent's first one does.
+        self._orders.assign(agent_id, task.task_id, task.priority)
         try:
             self._orders.give(agent_id, order, timeout_s=task.timeout + 2 * _OVERTIME_S)
         except (EncodeError, FrameTooLarge) as error:

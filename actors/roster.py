@@ -30,12 +30,14 @@ class AgentRecord:
     stale_messages: int = 0
     crash_kind: str | None = None
     usage: dict[str, int] = field(default_factory=dict[str, int])
+    # Why the gateway holds a request of it: rate_limit, overloaded, api_down, budget or None.
+    waits_for: str | None = None
 
     def gone(self) -> None:
         """Its process has ended: nothing of what it had is there any more."""
         self.state = "down"
         self.task_id = self.warm_for = self.container = None
-        self.pid = self.container_pid = self.crash_kind = None
+        self.pid = self.container_pid = self.crash_kind = self.waits_for = None
 
     def to_status(self) -> dict[str, Any]:
         """The record as `get_agent_status` shows it; the first three keys are the brief's."""
@@ -44,6 +46,7 @@ class AgentRecord:
             "current_task": self.task_id,
             "health_check_failed": self.restarts,
             "state": self.state,
+            "waits_for": self.waits_for,
             "incarnation": self.incarnation,
             "restarts": self.restarts,
             "warm_for": self.warm_for,
@@ -105,6 +108,11 @@ class Roster:
         self.stale_messages += 1
         if agent := self._agents.get(message.sender_id):
             agent.stale_messages += 1
+
+    def note_waiting(self, agent_id: str, why: str | None) -> None:
+        """Keep what an agent's request waits for at the gateway; None when it waits no more."""
+        if agent_id in self._agents:
+            self._agents[agent_id].waits_for = why
 
     def count_usage(self, agent_id: str, tokens: dict[str, Any]) -> None:
         """Add what the gateway counted for one request of the agent."""

@@ -16,6 +16,13 @@ Seconds = Annotated[
     Meta(gt=0, le=7 * _DAY_S, description="a number of seconds above 0, at most 604800 (7 days)"),
 ]
 Name = Annotated[str, Meta(min_length=1, max_length=4096, description="a text that is not empty")]
+PerMinute = Annotated[
+    int, Meta(ge=1, le=10**9, description="a whole number a minute from 1 to 1000000000")
+]
+Count = Annotated[int, Meta(ge=1, le=10**12, description="a whole number from 1 to 10^12")]
+Dollars = Annotated[
+    float, Meta(gt=0, le=1e6, description="a number of US dollars above 0, at most 1000000")
+]
 TaskTypeName = Literal["code_review", "refactor", "test_generation", "analysis", "generic"]
 
 
@@ -117,6 +124,33 @@ class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     scripted_model: bool = False
     api_retries: Annotated[int, Meta(ge=0, le=100, description="a whole number from 0 to 100")] = 3
     api_timeout: Seconds = 120.0
+    max_wait: Seconds = 600.0
+    max_queue: Annotated[
+        int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")
+    ] = 256
+    requests_per_minute: PerMinute | None = None
+    tokens_per_minute: PerMinute | None = None
+    credential_file: Name | None = None
+    credential_command: Name | None = None
+
+
+class BudgetSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be spent at most: null is no limit."""
+
+    task_dollars: Dollars | None = None
+    task_tokens: Count | None = None
+    task_turns: Count | None = None
+    task_seconds: Seconds | None = None
+    agent_dollars: Dollars | None = None
+    agent_tokens: Count | None = None
+    agent_turns: Count | None = None
+    agent_seconds: Seconds | None = None
+    fleet_dollars: Dollars | None = None
+    fleet_tokens: Count | None = None
+    fleet_turns: Count | None = None
+    fleet_seconds: Seconds | None = None
+    budget_window: Seconds = _DAY_S
+    prices_file: Name | None = None
 
 
 class StorageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,4 +179,5 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     task_queue: TaskQueueSettings = TaskQueueSettings()
     supervision: SupervisionSettings = SupervisionSettings()
     gateway: GatewaySettings = GatewaySettings()
+    budget: BudgetSettings = BudgetSettings()
     storage: StorageSettings = StorageSettings()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+from typing import TYPE_CHECKING
 
 from aiohttp import web
+
+if TYPE_CHECKING:
+    from .gate import NoTurn
 
 
 def api_error(status: int, kind: str, message: str) -> web.Response:
@@ -34,6 +39,44 @@ def too_large(limit_bytes: int) -> web.Response:
     """The answer to a body over the limit."""
     text = f"the request is over the gateway's limit of {limit_bytes} bytes"
     return api_error(413, "request_too_large", text)
+
+
+def too_slow(limit_s: float) -> web.Response:
+    """The answer to a body that does not arrive."""
+    text = f"the request did not arrive within the gateway's limit of {limit_s:g} s"
+    return api_error(408, "timeout_error", text)
+
+
+def too_much(limit_bytes: int) -> web.Response:
+    """The answer when an agent's requests together take too much room: it may try again."""
+    text = f"this agent's requests take more than {limit_bytes} bytes at once"
+    return api_error(529, "overloaded_error", text)
+
+
+def over_budget(message: str) -> web.Response:
+    """The answer when a budget is used up: 402, which Claude Code does not try again."""
+    return api_error(402, "billing_error", message)
+
+
+def denied(message: str) -> web.Response:
+    """The answer when the API rejects the key: 403, for Claude Code tries a 401 again."""
+    return api_error(403, "permission_error", message)
+
+
+def no_turn(error: NoTurn) -> web.Response:
+    """The answer to a request that did not get its turn in time."""
+    match error.why:
+        case "denied":
+            return denied(error.message)
+        case "overloaded":
+            answer = api_error(529, "overloaded_error", error.message)
+        case "api_down":
+            answer = api_error(503, "api_error", error.message)
+        case _:
+            answer = api_error(429, "rate_limit_error", error.message)
+    if error.retry_after_s is not None:
+        answer.headers["retry-after"] = str(math.ceil(error.retry_after_s))
+    return answer
 
 
 def unreachable(upstream: str, reason: str) -> web.Response:

@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
-from aiohttp import web
-
 from . import answers
-from .headers import answer_headers, request_headers
-from .usage import UsageMeter
+from .accounts import Wants
+from .budget import OverBudget
+from .counting import COUNT_TOKENS, count_tokens
+from .exchange import Exchange
+from .ledger import LedgerError
+from .patience import Patience
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from aiohttp import web
 
-    from .client import UpstreamClient
-    from .credentials import Credentials
+    from .desk import Desk
 
 _log = logging.getLogger(__name__)
 
 MESSAGES = "/v1/messages"
-ALLOWED_PATHS = frozenset({MESSAGES, "/v1/messages/count_tokens"})
+ALLOWED_PATHS = frozenset({MESSAGES, COUNT_TOKENS})
 # The API itself takes 32 MB; the rest is room for what it may take one day.
 MAX_BODY_BYTES = 40 << 20
-_MAX_JSON_BYTES = 8 << 20
-_REDIRECTS = range(300, 400)
+# What one agent's requests may take of this process's memory, all at once.
+MAX_HELD_BYTES = 80 << 20
+# A container writes to a socket of this machine: it has no reason to be slower.
+_BODY_S = 60.0
 
 
-@dataclass
-class _Exchange:
-    """One request and its answer, for the report at its end."""
+class _BadBody(Exception):
+    """A body cannot be taken."""
 
-    meter: UsageMeter = field(default_factory=UsageMeter)
-    status: int | None = None
-    started: web.StreamResponse | None = None
-    body_bytes: int = 0
+    def __init__(self, answer: web.Response) -> None:
+        super().__init__(answer)
+        self.answer = answer
 
 
 class AgentApp:
@@ -44,119 +45,104 @@ class AgentApp:
 
     Args:
         agent_id: whose requests these are.
-        upstream: whom they go to.
-        credentials: put in, in place of whatever the agent sent.
-        report: called with the usage after each answer to `/v1/messages`, in the loop; must
-            not block.
+        desk: what they are served with.
         max_body_bytes: the largest request.
+        max_held_bytes: the most that all its requests on their way may have.
+        body_s: how long a request may take to arrive.
     """
 
     def __init__(
         self,
         agent_id: str,
-        upstream: UpstreamClient,
-        credentials: Credentials,
-        report: Callable[[dict[str, Any]], None],
+        desk: Desk,
         *,
         max_body_bytes: int = MAX_BODY_BYTES,
+        max_held_bytes: int = MAX_HELD_BYTES,
+        body_s: float = _BODY_S,
     ) -> None:
         self._agent_id = agent_id
-        self._upstream = upstream
-        self._credentials = credentials
-        self._report = report
+        self._desk = desk
         self._max_body_bytes = max_body_bytes
+        self._max_held_bytes = max_held_bytes
+        self._body_s = body_s
+        self._held_bytes = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         if request.method != "POST" or request.path not in ALLOWED_PATHS:
             return answers.refused(request.method, request.path)
-        if (request.content_length or 0) > self._max_body_bytes:
-            return answers.too_large(self._max_body_bytes)
-        exchange = _Exchange()
         try:
-            answer = await self._forward(request, exchange)
-        except (TimeoutError, aiohttp.ClientError) as error:
-            answer = self._failed(request, exchange, error)
-        finally:
-            # Also when the agent hung up: what was told until then is spent.
-            if exchange.status is not None and request.path == MESSAGES:
-                self._report(self._usage(exchange))
-        return answer
+            body = await self._read(request)
+            try:
+                return await self._serve(request, body)
+            finally:
+                self._held_bytes -= len(body)
+        except _BadBody as error:
+            return error.answer
+        except OverBudget as error:
+            return answers.over_budget(error.message)
+        except LedgerError as error:
+            _log.error("%s", error)
+            return answers.api_error(503, "api_error", str(error))
 
-    async def _forward(self, request: web.BaseRequest, exchange: _Exchange) -> web.StreamResponse:
-        headers = request_headers(request.headers, self._credentials)
-        if request.content_length is not None:
-            headers["content-length"] = str(request.content_length)
-        body = self._body(request, exchange) if request.can_read_body else b""
-        # The path is one of ours, not the client's bytes: nothing can hide in its spelling.
-        async with self._upstream.post(
-            request.path, request.rel_url.raw_query_string, headers, body
-        ) as answer:
-            exchange.status = answer.status
-            if answer.status in _REDIRECTS:
-                return answers.redirected(self._upstream.shown, answer.status)
-            return await _pass_on(request, answer, exchange)
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        """The whole body: it may have to be sent more than once. It counts as held from now on.
 
-    async def _body(self, request: web.BaseRequest, exchange: _Exchange) -> AsyncIterator[bytes]:
-        async for piece in request.content.iter_any():
-            exchange.body_bytes += len(piece)
-            if exchange.body_bytes > self._max_body_bytes:
-                raise ValueError("the body is over the limit")
-            yield piece
+        Raises:
+            _BadBody: it is too large or too slow, or takes too much room beside the others.
+        """
+        if (request.content_length or 0) > self._max_body_bytes:
+            raise _BadBody(answers.too_large(self._max_body_bytes))
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._body_s):
+                async for piece in request.content.iter_any():
+                    body += piece
+                    self._held_bytes += len(piece)
+                    self._check_room(len(body))
+        except BaseException as error:
+            self._held_bytes -= len(body)
+            if isinstance(error, TimeoutError):
+                raise _BadBody(answers.too_slow(self._body_s)) from None
+            raise
+        return bytes(body)
 
-    def _failed(
-        self, request: web.BaseRequest, exchange: _Exchange, error: Exception
-    ) -> web.StreamResponse:
-        """The answer when the upstream failed; an answer that had begun is cut, not ended."""
-        shown = self._upstream.shown
-        _log.info("%s: %s: %r", self._agent_id, shown, error)
-        if exchange.started is not None:
-            # Without the last chunk the client sees that something is missing.
-            if request.transport is not None:
-                request.transport.close()
-            return exchange.started
-        if exchange.body_bytes > self._max_body_bytes:
-            return answers.too_large(self._max_body_bytes)
-        if isinstance(error, TimeoutError):
-            answer = answers.timed_out(shown)
-        else:
-            answer = answers.unreachable(shown, _reason(error))
-        exchange.status = answer.status
-        return answer
+    def _check_room(self, size_bytes: int) -> None:
+        if size_bytes > self._max_body_bytes:
+            raise _BadBody(answers.too_large(self._max_body_bytes))
+        if self._held_bytes > max(self._max_body_bytes, self._max_held_bytes):
+            raise _BadBody(answers.too_much(self._max_held_bytes))
 
-    def _usage(self, exchange: _Exchange) -> dict[str, Any]:
+    async def _serve(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        desk = self._desk
+        if request.path != MESSAGES:
+            return await count_tokens(request, body, desk)
+        wants = Wants.of(body)
+        # Only a stream can be held with pings; anything else must end before the client gives up.
+        hold_s = desk.max_wait_s if wants.stream else min(desk.max_wait_s, desk.head_s / 2)
+        until = desk.gate.clock() + hold_s
+        ask = desk.accounts.ask(self._agent_id, wants, len(body), until)
+        async with contextlib.AsyncExitStack() as stack:
+            patience = None
+            if wants.stream:
+                held = Patience(request, after_s=desk.patience_s, every_s=desk.ping_s)
+                patience = await stack.enter_async_context(held)
+            exchange = Exchange(request, body, wants, ask, desk, patience)
+            try:
+                return await exchange.run()
+            finally:
+                if exchange.sent:
+                    desk.report(self._usage(exchange))
+
+    def _usage(self, exchange: Exchange) -> dict[str, Any]:
+        spent = exchange.spent
         return {
             "kind": "usage",
             "agent_id": self._agent_id,
+            "task_id": exchange.ask.account.task_id,
             "requests": 1,
             **exchange.meter.totals().to_wire(),
+            "dollars": None if spent.unpriced else spent.dollars,
             "status": exchange.status,
             "complete": exchange.meter.is_complete,
         }
-
-
-async def _pass_on(
-    request: web.BaseRequest, answer: aiohttp.ClientResponse, exchange: _Exchange
-) -> web.StreamResponse:
-    response = web.StreamResponse(status=answer.status, reason=answer.reason)
-    response.headers.extend(answer_headers(answer.headers.items()))
-    exchange.started = response
-    await response.prepare(request)
-    whole: bytearray | None = bytearray() if answer.content_type == "application/json" else None
-    async for piece in answer.content.iter_any():
-        if whole is None:
-            exchange.meter.feed(piece)
-        elif len(whole) <= _MAX_JSON_BYTES:
-            whole += piece
-        await response.write(piece)
-    if whole is not None:
-        exchange.meter.feed_json(bytes(whole))
-    await response.write_eof()
-    return response
-
-
-def _reason(error: Exception) -> str:
-    """The cause in few words: aiohttp's own text repeats the address."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return error.strerror or type(error.os_error).__name__
-    return str(error) or type(error).__name__

@@ -32,6 +32,8 @@ class GatewayBus:
     A command is a COORDINATION message `{"command": "open", "agent_id", "socket_path"}` or
     `{"command": "close", "agent_id"}`. Each gets an answer with its id as correlation: a
     COORDINATION message `{"command": "opened" | "closed", "agent_id"}`, or an ERROR that says why.
+    `{"command": "assign", "agent_id", "task_id", "priority", "budget"}` says what the agent works
+    on from now on; it gets no answer. `budget` may be left out: it replaces the task's caps.
 
     Args:
         name: of the gateway on the bus.
@@ -104,7 +106,7 @@ class GatewayBus:
 
     def _on_coordination(self, message: AgentMessage) -> None:
         command = message.payload
-        if command.get("command") not in ("open", "close"):
+        if command.get("command") not in ("open", "close", "assign"):
             _log.debug("not a command for the gateway: %r", command)
             return
         kind, answer = MessageType.COORDINATION, _done(command)
@@ -113,11 +115,15 @@ class GatewayBus:
         except Exception as error:  # noqa: BLE001 - whoever gave the command is told
             kind = MessageType.ERROR
             answer = {"kind": type(error).__name__, "message": str(error), **_who(command)}
+        if command["command"] == "assign":
+            if kind is MessageType.ERROR:
+                _log.warning("an assignment is not taken: %r", answer)
+            return
         self._protocol.send(message.sender_id, kind, answer, correlation_id=message.message_id)
 
 
 def _done(command: dict[str, Any]) -> dict[str, Any]:
-    word = {"open": "opened", "close": "closed"}[command["command"]]
+    word = {"open": "opened", "close": "closed", "assign": "assigned"}[command["command"]]
     return {"command": word, **_who(command)}
 
 

@@ -10,8 +10,9 @@ from yarl import URL
 from .upstream import UNIX_PREFIX, check_upstream, proxy_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
+    from typing import BinaryIO
 
 _CONNECT_TIMEOUT_S = 10.0
 # An answer may think for minutes before its first word; the API sends pings meanwhile.
@@ -64,7 +65,7 @@ class UpstreamClient:
         )
 
     def post(
-        self, path: str, query: str, headers: Mapping[str, str], body: AsyncIterator[bytes] | bytes
+        self, path: str, query: str, headers: Mapping[str, str], body: BinaryIO
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """A request on its way; entering gives the answer's head, leaving ends it.
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from .app import AgentApp
+from .guarding import GuardedServer
 from .serving import close_runner
 from .sockets import UnixListener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .client import UpstreamClient
-    from .credentials import Credentials
+    from .desk import Desk
 
 # What still streams at the end is cut: whoever asked for it is stopped before the gateway.
 _STOP_S = 0.5
@@ -30,20 +28,11 @@ class Doors:
     """All open sockets of one gateway. Used in its loop only.
 
     Args:
-        upstream: whom the requests go to.
-        credentials: what they are sent with.
-        report: gets the usage of each answer; see `AgentApp`.
+        desk: what the requests are served with.
     """
 
-    def __init__(
-        self,
-        upstream: UpstreamClient,
-        credentials: Credentials,
-        report: Callable[[dict[str, Any]], None],
-    ) -> None:
-        self._upstream = upstream
-        self._credentials = credentials
-        self._report = report
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
         self._open: dict[str, tuple[UnixListener, web.ServerRunner]] = {}
 
     @property
@@ -58,7 +47,7 @@ class Doors:
             TransportError: no socket can be made at the path; the message says why.
         """
         await self.close(agent_id)
-        app = AgentApp(agent_id, self._upstream, self._credentials, self._report)
+        app = AgentApp(agent_id, self._desk)
         listener = UnixListener(socket_path)
         try:
             runner = await _serve(listener, app)
@@ -83,7 +72,7 @@ class Doors:
 
 
 async def _serve(listener: UnixListener, app: AgentApp) -> web.ServerRunner:
-    server = web.Server(
+    server = GuardedServer(
         app.handle,
         # An agent that hangs up ends the request: its answer costs money while it runs.
         handler_cancellation=True,

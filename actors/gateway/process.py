@@ -12,8 +12,11 @@ from ..errors import AgentError
 from .bus import GatewayBus
 from .client import UpstreamClient
 from .credentials import Credentials, InvalidCredentials
+from .desk import DeskPlan, make_desk
 from .doors import Doors
+from .ledger import LedgerError
 from .loop import call_in, stop_event
+from .prices import InvalidPrices
 from .upstream import InvalidUpstream, check_upstream
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class GatewayPlan:
         agents: the path of each agent's socket.
         bus: the path of the bus's socket.
         name: the gateway's name on the bus.
+        desk: limits, budgets, ledger; see `DeskPlan`.
     """
 
     upstream: str
@@ -52,13 +56,14 @@ class GatewayPlan:
     agents: Mapping[str, str]
     bus: str
     name: str
+    desk: DeskPlan
 
     @classmethod
     def from_args(cls, args: Mapping[str, Any]) -> GatewayPlan:
         """Check the arguments.
 
         Raises:
-            InvalidUpstream, InvalidCredentials: no restart mends this.
+            InvalidUpstream, InvalidCredentials, InvalidPrices: no restart mends this.
         """
         return cls(
             upstream=check_upstream(args["upstream"]),
@@ -66,6 +71,7 @@ class GatewayPlan:
             agents=args["agents"],
             bus=args["bus"],
             name=args.get("name", "gateway"),
+            desk=DeskPlan.from_args(args),
         )
 
 
@@ -78,11 +84,15 @@ def main(context: ChildContext) -> None:
     """
     try:
         plan = GatewayPlan.from_args(context.args)
-    except (InvalidUpstream, InvalidCredentials) as error:
+    except (InvalidUpstream, InvalidCredentials, InvalidPrices) as error:
         context.fail_permanently("config", str(error))
     # What is left in the memory of this process is the plan's own copy.
     context.args.pop("credentials", None)
-    asyncio.run(_serve(context, plan))
+    try:
+        asyncio.run(_serve(context, plan))
+    except LedgerError as error:
+        # At the start only: later ones are told to whoever asks, and the gateway stays.
+        context.fail_permanently("config", str(error))
 
 
 async def _serve(context: ChildContext, plan: GatewayPlan) -> None:
@@ -111,7 +121,8 @@ class _Gateway:
             on_lost=lambda: call_in(self._loop, self._on_lost),
         )
         self._upstream = UpstreamClient(plan.upstream, os.environ)
-        self._doors = Doors(self._upstream, plan.credentials, self._bus.report)
+        self._desk = make_desk(plan.desk, self._upstream, plan.credentials, self._bus.report)
+        self._doors = Doors(self._desk)
 
     async def serve(self) -> None:
         self._bus.start()
@@ -124,6 +135,8 @@ class _Gateway:
 
     async def close(self) -> None:
         await self._doors.close_all()
+        self._desk.gate.close()
+        self._desk.accounts.close()
         await self._upstream.close()
         await asyncio.to_thread(self._bus.close)
 
@@ -137,7 +150,10 @@ class _Gateway:
         done.result(_COMMAND_S)
 
     async def _obey(self, command: Mapping[str, Any]) -> None:
-        if command["command"] == "open":
-            await self._doors.open(command["agent_id"], command["socket_path"])
-        else:
-            await self._doors.close(command["agent_id"])
+        match command["command"]:
+            case "open":
+                await self._doors.open(command["agent_id"], command["socket_path"])
+            case "assign":
+                self._desk.accounts.assign(command["agent_id"], dict(command))
+            case _:
+                await self._doors.close(command["agent_id"])

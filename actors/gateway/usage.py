@@ -29,6 +29,8 @@ class Usage:
     cache_read_input_tokens: int = 0
     cache_creation_input_tokens: int = 0
     model: str | None = None
+    # Of those written to the cache, how many stay an hour: these cost more.
+    cache_creation_1h_input_tokens: int = 0
 
     def to_wire(self) -> dict[str, Any]:
         """The fields by name."""
@@ -117,6 +119,9 @@ class UsageMeter:
             value = usage.get(name)
             if isinstance(value, int) and value >= 0:
                 self._counts[name] = value
+        long_lived = _mapping(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")
+        if isinstance(long_lived, int) and long_lived >= 0:
+            self._counts["cache_creation_1h_input_tokens"] = long_lived
 
 
 def _parsed(text: bytes) -> dict[str, Any]:

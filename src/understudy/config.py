@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from understudy.actors.gateway.from_settings import InvalidBudget, check_budget
+from understudy.actors.gateway.prices import InvalidPrices
 from understudy.actors.settings import Settings
 
 from .config_file import ConfigurationError, read_config_file
@@ -66,7 +68,15 @@ class Configuration(MutableMapping[str, Any]):
             key = low if self.origin(high) == "default" else high
             message = f"{low} ({self[low]:g}) is above {high} ({self[high]:g})"
             raise ConfigurationError(*self._place(key), key, message)
-        return msgspec.convert({name: dict(self[name]) for name in SECTIONS}, Settings)
+        settings = msgspec.convert({name: dict(self[name]) for name in SECTIONS}, Settings)
+        try:
+            check_budget(settings)
+        except InvalidBudget as error:
+            raise ConfigurationError(*self._place(error.key), error.key, error.reason) from None
+        except InvalidPrices as error:
+            key = "budget.prices_file"
+            raise ConfigurationError(*self._place(key), key, str(error)) from None
+        return settings
 
     def origin(self, key: str) -> str:
         """Where a value is from: "default", "FILE:LINE", "environment NAME", "flag" or code.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from understudy.actors.errors import FleetStopped, MachineNotReady
 from understudy.actors.fleet_places import FleetBase, Upstream
 from understudy.actors.gateway import Credentials, find_credentials, find_upstream, scrub
+from understudy.actors.gateway.credential_source import read_credentials
 from understudy.actors.paths import cache_dir, run_root, state_dir
 from understudy.actors.tasks.task import subtasks_of
 from understudy.config import Configuration, load
@@ -198,7 +199,9 @@ def _upstream(settings: Settings, env: Mapping[str, str]) -> Upstream:
     if settings.gateway.scripted_model:
         model = "understudy.fakeapi.process:main"
         return Upstream(Credentials("api_key", "scripted"), scripted_target=model)
-    credentials = find_credentials(env)
+    gateway = settings.gateway
+    credentials = read_credentials(gateway.credential_file, gateway.credential_command)
+    credentials = credentials or find_credentials(env)
     if credentials is None:
         mend = (
             "set ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN, CLAUDE_CODE_OAUTH_TOKEN), "

@@ -180,9 +180,10 @@ def status_table(status: dict[str, Any]) -> Table:
         table.add_column(name, overflow="fold")
     for agent_id, agent in status["agents"].items():
         state = str(agent["state"])
+        waits = f" ({agent['waits_for']})" if agent.get("waits_for") else ""
         table.add_row(
             agent_id,
-            f"[{_COLOURS.get(state, 'white')}]{state}",
+            f"[{_COLOURS.get(state, 'white')}]{state}{waits}",
             agent["current_task"] or "",
             agent["warm_for"] or "",
             str(agent["pid"] or ""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import io
 import os
 import socket
@@ -19,7 +20,9 @@ from aiohttp import web
 from understudy.actors.gateway import Credentials
 from understudy.actors.gateway.app import AgentApp
 from understudy.actors.gateway.client import UpstreamClient
+from understudy.actors.gateway.desk import Desk, DeskPlan, make_desk
 from understudy.actors.gateway.doors import Doors
+from understudy.actors.gateway.prices import load_prices
 from understudy.actors.gateway.sockets import UnixListener
 from understudy.transport import SocketInUse, SocketPathTooLong, SocketPathUnusable
 
@@ -83,6 +86,7 @@ class Rig:
     url: str = ""
     path: str = ""
     session: aiohttp.ClientSession = field(init=False)
+    desk: Desk = field(init=False)
 
     def post(self, **options: Any) -> Any:  # noqa: ANN401 - aiohttp's own context manager
         options.setdefault("json", {"model": "m"})
@@ -128,7 +132,11 @@ async def rig(
     made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     made.path = str(folder / "a" / "api.sock")
     upstream = UpstreamClient(made.url, {}, **limits)
-    doors = Doors(upstream, Credentials("api_key", CANARY), made.report)
+    # Nothing is held and nothing tried again: the faults themselves are looked at here.
+    plan = DeskPlan(folder / "ledger.db", "test", load_prices(), max_wait_s=0.0)
+    desk = make_desk(plan, upstream, Credentials("api_key", CANARY), made.report)
+    made.desk = desk
+    doors = Doors(desk)
     await doors.open("agent_000", made.path)
     made.session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(made.path))
     try:
@@ -136,6 +144,8 @@ async def rig(
     finally:
         await made.session.close()
         await doors.close_all()
+        desk.gate.close()
+        desk.accounts.close()
         await upstream.close()
         server.close()
         for request in made.requests:
@@ -282,17 +292,13 @@ def test_a_body_over_the_limit_is_refused(tmp_path: Path, has_length: bool) -> N
                 yield b"x" * 100
 
         async with rig(tmp_path) as gateway:
-            upstream = UpstreamClient(gateway.url, {})
-            app = AgentApp(
-                "a", upstream, Credentials("api_key", "k"), gateway.report, max_body_bytes=1000
-            )
+            app = AgentApp("a", gateway.desk, max_body_bytes=1000)
             async with small_server(app, tmp_path) as session:
                 data = b"x" * 2000 if has_length else pieces()
                 async with session.post("http://localhost/v1/messages", data=data) as response:
                     assert response.status == 413
                     error = (await response.json())["error"]
                     assert error["type"] == "request_too_large"
-            await upstream.close()
             assert gateway.reports == []
 
     run(scene())
@@ -343,7 +349,7 @@ def test_a_refused_connection_is_an_error_of_the_api_that_says_whom(tmp_path: Pa
             url = f"http://127.0.0.1:{taken.getsockname()[1]}"
             async with rig(tmp_path) as gateway:
                 upstream = UpstreamClient(url, {})
-                doors = Doors(upstream, Credentials("api_key", CANARY), gateway.report)
+                doors = Doors(dataclasses.replace(gateway.desk, upstream=upstream))
                 await doors.open("b", str(tmp_path / "b.sock"))
                 async with aiohttp.ClientSession(
                     connector=aiohttp.UnixConnector(str(tmp_path / "b.sock"))
@@ -408,12 +414,15 @@ def test_a_stream_that_is_cut_is_cut_for_the_agent_too_and_counted(
                 {
                     "kind": "usage",
                     "agent_id": "agent_000",
+                    "task_id": None,
                     "requests": 1,
                     "input_tokens": 9,
                     "output_tokens": 1,
                     "cache_read_input_tokens": 0,
                     "cache_creation_input_tokens": 0,
+                    "cache_creation_1h_input_tokens": 0,
                     "model": "m",
+                    "dollars": None,
                     "status": 200,
                     "complete": False,
                 }

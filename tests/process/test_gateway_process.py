@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import queue
 import signal
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
+from understudy.actors.gateway.ledger import Ledger
 from understudy.supervision import (
     Backoff,
     ChildEvent,
@@ -38,7 +41,7 @@ class Services:
     def __init__(self, folder: Path, forks: ForkServer) -> None:
         self.folder = folder
         self._events: queue.SimpleQueue[ChildEvent] = queue.SimpleQueue()
-        spec = SupervisorSpec("services", Strategy.ONE_FOR_ONE)
+        spec = SupervisorSpec("services", Strategy.ONE_FOR_ONE, intensity=50)
         self._supervisor = Supervisor.start(spec, forks, self._events.put)
         self.bus = UnixSocketChannel(folder / "bus.sock", is_server=True)
         self.orchestrator = Agent2AgentProtocol("orchestrator", self.bus)
@@ -69,6 +72,9 @@ class Services:
             agents=agents,
             bus=str(self.folder / "bus.sock"),
             name="gateway",
+            ledger=str(self.folder / "ledger.db"),
+            fleet="test",
+            max_wait_s=5.0,
         )
 
     def wait(self, child_id: str, kind: str) -> ChildEvent:
@@ -105,17 +111,24 @@ def services(tmp_path: Path, forks: ForkServer) -> Iterator[Services]:
     made.close()
 
 
-def ask(path: str, prompt: str) -> tuple[int, str]:
+def ask(path: str, prompt: str, *, stream: bool = False) -> tuple[int, str]:
     """One request of an agent; the status and the text of the answer."""
     connection = http.client.HTTPConnection("localhost", timeout=LIMIT_S)
     connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(LIMIT_S)
+    with contextlib.closing(connection):
+        return _asked(connection, path, prompt, stream=stream)
+
+
+def _asked(
+    connection: http.client.HTTPConnection, path: str, prompt: str, *, stream: bool
+) -> tuple[int, str]:
     connection.sock.connect(path)
-    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": prompt}]})
+    messages = [{"role": "user", "content": prompt}]
+    body = json.dumps({"model": "m", "stream": stream, "messages": messages})
     connection.request("POST", "/v1/messages", body, {"x-api-key": "placeholder"})
     answer = connection.getresponse()
-    text = answer.read().decode()
-    connection.close()
-    return answer.status, text
+    return answer.status, answer.read().decode()
 
 
 def test_an_agent_is_answered_and_its_tokens_are_told_on_the_bus(services: Services) -> None:
@@ -228,3 +241,75 @@ def test_a_model_on_a_port_tells_where_it_listens(services: Services) -> None:
     connection.request("GET", "/_fake/requests")
     assert connection.getresponse().read() == b"[]"
     connection.close()
+
+
+def test_requests_go_on_the_account_of_the_task_that_the_agent_works_on(services: Services) -> None:
+    path = str(services.folder / "a.sock")
+    services.add_gateway(services.add_model(), {"agent_000": path})
+    pid = services.wait("gateway", "ready").info["pid"]
+    assign(services, "t1")
+    assert ask(path, "hi")[0] == 200
+    assert services.hear().payload["task_id"] == "t1"
+    # Its successor knows it as well.
+    os.kill(pid, signal.SIGKILL)
+    services.wait("gateway", "ready")
+    assert ask(path, "hi")[0] == 200
+    assert services.hear().payload["task_id"] == "t1"
+
+
+def assign(services: Services, task_id: str) -> None:
+    """Sent first, then a command that is answered: after it the assignment has been taken."""
+    order: dict[str, Any] = {"command": "assign", "agent_id": "agent_000", "task_id": task_id}
+    services.orchestrator.send("gateway", MessageType.COORDINATION, order)
+    command(services, command="close", agent_id="nobody")
+
+
+SLOW = '@@ {"text": "a long story", "slow": 0.02, "usage": {"output_tokens": 42}} @@'
+
+
+def test_after_kills_at_any_moment_the_ledger_holds_what_the_api_was_asked(
+    services: Services,
+) -> None:
+    path = str(services.folder / "a.sock")
+    services.add_gateway(services.add_model(), {"agent_000": path})
+    pid = services.wait("gateway", "ready").info["pid"]
+    whole = 0
+    for number in range(12):
+        killer = threading.Timer(0.03 * number, os.kill, (pid, signal.SIGKILL))
+        killer.name = "understudy-test-killer"
+        killer.start()
+        try:
+            while True:
+                assert ask(path, SLOW, stream=True)[1].count("message_stop"), "cut"
+                whole += 1
+        except (AssertionError, OSError, http.client.HTTPException):
+            killer.join()
+        pid = services.wait("gateway", "ready").info["pid"]
+    assert ask(path, "hi")[0] == 200
+    asked = [each for each in model_record(services) if each["ev"] == "request"]
+    ledger = Ledger(services.folder / "ledger.db")
+    rows = ledger.of_fleet("test")
+    ledger.close()
+    assert len(asked) <= rows.asks <= len(asked) + 12
+    # Whatever an agent has seen to its end is written down with all of its tokens.
+    assert rows.tokens >= (whole + 1) * 15
+    assert rows.turns >= whole + 1
+
+
+def model_record(services: Services) -> list[dict[str, Any]]:
+    connection = http.client.HTTPConnection("localhost", timeout=LIMIT_S)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(services.folder / "model.sock"))
+    connection.request("GET", "/_fake/requests")
+    record: list[dict[str, Any]] = json.loads(connection.getresponse().read())
+    connection.close()
+    return record
+
+
+def test_a_ledger_that_cannot_be_used_is_told_at_once(services: Services) -> None:
+    (services.folder / "ledger.db").write_bytes(b"no database" * 100)
+    services.add_gateway("http://127.0.0.1:9", {})
+    reason = services.wait("gateway", "gave_up").reason
+    assert reason is not None
+    assert (reason.kind, reason.failure_kind) == ("permanent", "config")
+    assert "ledger.db" in reason.detail

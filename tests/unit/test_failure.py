@@ -151,3 +151,9 @@ def test_ends_are_told_apart(exit_code: int | None, oom: bool, said: str, kind: 
 def test_an_image_without_the_cli_is_told_by_the_words_of_its_init() -> None:
     words = "ERROR (catatonit:6): failed to exec pid1: No such file or directory"
     assert classify_exit(1, stderr_tail=words) is FailureKind.IMAGE
+
+
+@pytest.mark.parametrize("status", [402, None])
+def test_a_refusal_of_the_gateways_budget_is_one_whatever_its_status(status: int | None) -> None:
+    result = api_error(status, "API Error: 402 understudy budget: task t has used 3 of 3 turns")
+    assert classify_result(result, "unknown", needs_structured=True) is FailureKind.BUDGET

@@ -384,10 +384,29 @@ def test_a_running_task_is_canceled_by_its_agent(fleet: Fleet) -> None:
     fleet.ready("agent_000")
     (handle,) = fleet.submit("a")
     assert fleet.root.cancel("a").get(timeout=5)
-    assert fleet.bus.orders == [("agent_000", {"command": "cancel", "task_id": "a"})]
+    assert fleet.bus.orders[-1] == ("agent_000", {"command": "cancel", "task_id": "a"})
     assert not handle.done()
     fleet.answer("agent_000", "a", kind=FailureKind.CANCELED)
     assert handle.wait(1).failure_kind == "canceled"
+
+
+def test_the_gateway_is_told_whose_requests_an_agents_are(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a")
+    order = {"command": "assign", "agent_id": "agent_000", "task_id": "a", "priority": 5}
+    assert fleet.bus.orders == [("gateway", order)]
+
+
+def test_an_agent_whose_request_is_held_shows_what_it_waits_for(fleet: Fleet) -> None:
+    def shown() -> object:
+        return fleet.root.status().get(timeout=5)["agents"]["agent_000"]["waits_for"]
+
+    payload = {"kind": "waiting", "agent_id": "agent_000", "waits_for": "rate_limit"}
+    fleet.tell(fleet.message("gateway", MessageType.STATUS_UPDATE, payload))
+    assert shown() == "rate_limit"
+    payload["waits_for"] = ""
+    fleet.tell(fleet.message("gateway", MessageType.STATUS_UPDATE, payload))
+    assert not shown()
 
 
 def test_an_agent_that_ignores_a_cancellation_is_ended(fleet: Fleet) -> None:

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
     from understudy.fakeapi.script import Step
 
+DEFAULT_OUTPUT_TOKENS = 5
 _USAGE = {
     "input_tokens": 10,
-    "output_tokens": 5,
+    "output_tokens": DEFAULT_OUTPUT_TOKENS,
     "cache_creation_input_tokens": 0,
     "cache_read_input_tokens": 0,
 }

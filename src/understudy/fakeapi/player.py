@@ -56,11 +56,15 @@ class Player:
         self._ids = itertools.count(1)
 
     async def play(
-        self, request: web.BaseRequest, conversation: Conversation, step: Step
+        self,
+        request: web.BaseRequest,
+        conversation: Conversation,
+        step: Step,
+        head: dict[str, str] | None = None,
     ) -> web.StreamResponse:
-        """Answer one request."""
+        """Answer one request; `head` is added to the answer's."""
         try:
-            return await self._play(request, conversation, step)
+            return await self._play(request, conversation, step, head or {})
         except _Cut:
             return web.Response()
 
@@ -78,7 +82,11 @@ class Player:
         return self.json(status, error_body(status, kind, message))
 
     async def _play(
-        self, request: web.BaseRequest, conversation: Conversation, step: Step
+        self,
+        request: web.BaseRequest,
+        conversation: Conversation,
+        step: Step,
+        head: dict[str, str],
     ) -> web.StreamResponse:
         if step.delay and step.pings is None:
             await self._sleep(step.delay)
@@ -93,16 +101,20 @@ class Player:
             new_id=self._new_id,
         )
         if conversation.body.get("stream"):
-            return await self._stream(request, message, step)
+            return await self._stream(request, message, step, head)
         if step.malformed:
             return web.Response(body=_HTML, content_type="text/html")
-        return self.json(200, message)
+        return self.json(200, message, head)
 
     async def _stream(
-        self, request: web.BaseRequest, message: dict[str, Any], step: Step
+        self,
+        request: web.BaseRequest,
+        message: dict[str, Any],
+        step: Step,
+        head: dict[str, str],
     ) -> web.StreamResponse:
-        head = {"content-type": "text/event-stream", "request-id": self._new_id("req_fake_")}
-        response = web.StreamResponse(headers=head)
+        own = {"content-type": "text/event-stream", "request-id": self._new_id("req_fake_")}
+        response = web.StreamResponse(headers={**own, **head})
         await response.prepare(request)
         await self._fault(request, step, "headers")
         if step.malformed == "html":

@@ -15,6 +15,7 @@ import msgspec
 
 from understudy.fakeapi.conversation import Conversation, text_of
 from understudy.fakeapi.errors import FakeApiError
+from understudy.fakeapi.quota import Quota, Storm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +78,11 @@ class Choice:
 
 
 class Scenarios:
-    """Scripts by name, and rules for prompts without a script.
+    """Scripts by name, rules for prompts without a script, limits and bad weather.
+
+    Attributes:
+        quota: the rate limit, or None.
+        storm: errors for a while, or None.
 
     Raises:
         FakeApiError: a step, a rule or the whole is not what it should be.
@@ -85,6 +90,9 @@ class Scenarios:
 
     def __init__(self, table: object = None) -> None:
         raw = dict(_convert("scenarios", {} if table is None else table, dict[str, Any]))
+        limits, storm = raw.pop("limits", None), raw.pop("storm", None)
+        self.quota = _convert("scenarios: limits", limits, Quota) if limits else None
+        self.storm = _convert("scenarios: storm", storm, Storm) if storm else None
         self._rules = _convert("scenarios: rules", raw.pop("rules", []), list[Rule])
         self._scripts = {name: _steps(f"scenario {name!r}", raw[name]) for name in raw}
         for rule in self._rules:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -12,9 +13,11 @@ from aiohttp import web
 
 from understudy.actors.gateway.serving import close_runner
 from understudy.actors.gateway.sockets import UnixListener
+from understudy.fakeapi.content import DEFAULT_OUTPUT_TOKENS, error_body
 from understudy.fakeapi.conversation import Conversation
 from understudy.fakeapi.errors import FakeApiError
 from understudy.fakeapi.player import Player
+from understudy.fakeapi.quota import Gauge
 from understudy.fakeapi.record import Record
 from understudy.fakeapi.reviewer import unscripted_choice
 from understudy.fakeapi.script import Scenarios, scripted_choice
@@ -58,6 +61,8 @@ class FakeApi:
         self._bodies = bodies
         self._record = Record(log)
         self._player = Player(self._record.add, sleep=sleep)
+        self._gauge = Gauge(time.monotonic, time.time)
+        self._gauge.set(self._scenarios.quota, self._scenarios.storm)
         self._runner: web.AppRunner | None = None
         self._listeners: list[UnixListener] = []
 
@@ -135,8 +140,16 @@ class FakeApi:
         self._note(request, raw, conversation, choice)
         if not self._may(request):
             return self._player.error(401, message="invalid x-api-key")
+        refusal = self._gauge.admit(max(1, len(raw) // 4))
+        if refusal is not None:
+            self._record.add({"ev": "refused", "status": refusal.status})
+            return self._player.json(
+                refusal.status, error_body(refusal.status, None, None), refusal.headers
+            )
         step = self._current(choice.step, request, conversation)
-        return await self._player.play(request, conversation, step)
+        # Before it is said: what is spent shows in the head of the next answer.
+        self._gauge.spend(step.usage.get("output_tokens", DEFAULT_OUTPUT_TOKENS))
+        return await self._player.play(request, conversation, step, self._gauge.head())
 
     async def _count_tokens(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
@@ -192,6 +205,7 @@ class FakeApi:
     async def _set_scenarios(self, request: web.Request) -> web.StreamResponse:
         try:
             self._scenarios = Scenarios(msgspec.json.decode(await request.read()))
+            self._gauge.set(self._scenarios.quota, self._scenarios.storm)
         except (FakeApiError, msgspec.DecodeError) as error:
             return self._player.error(400, message=str(error))
         return self._player.json(200, {})

@@ -1,0 +1,174 @@
+"""The books: who works on what, what each request may cost, and what it did cost."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..failure import BUDGET_MARK as MARK
+from .budget import Account, Caps, OverBudget
+from .gate import Ask
+from .ledger import Spent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .budget import Budget
+    from .ledger import Ledger
+    from .prices import Prices
+    from .usage import Usage
+
+_PRIORITY = 5
+_OK = 200
+
+
+class Wants(msgspec.Struct):
+    """What a request to `/v1/messages` asks for, as far as the books need it."""
+
+    model: str | None = None
+    stream: bool = False
+    max_tokens: int = 0
+
+    @classmethod
+    def of(cls, body: bytes) -> Wants:
+        """Read a body. What is not readable asks for nothing; the API will refuse it."""
+        try:
+            return msgspec.json.decode(body, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return cls()
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What an agent works on."""
+
+    task_id: str | None = None
+    priority: int = _PRIORITY
+    caps: Caps | None = None
+
+    @classmethod
+    def from_wire(cls, data: dict[str, Any]) -> Assignment:
+        """What an `assign` command or the ledger says."""
+        caps = data.get("budget")
+        return cls(
+            data.get("task_id"),
+            int(data.get("priority") or _PRIORITY),
+            Caps.from_wire(caps) if caps else None,
+        )
+
+
+@dataclass
+class Entry:
+    """One try of a request, on the books."""
+
+    ask_id: int
+    account: Account
+    asked_at: float
+    started_s: float
+
+
+class Accounts:
+    """Used in the gateway's loop only.
+
+    Args:
+        fleet: what this gateway's requests are filed under.
+        ledger: where they are written.
+        prices: what they cost.
+        budget: what may be spent.
+        clock: monotonic seconds.
+        wall: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        fleet: str,
+        ledger: Ledger,
+        prices: Prices,
+        budget: Budget,
+        *,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        window_s: float,
+    ) -> None:
+        self._fleet = fleet
+        self._ledger = ledger
+        self._prices = prices
+        self._budget = budget
+        self._clock = clock
+        self._wall = wall
+        # What an earlier gateway of this fleet left open, it never saw the end of.
+        ledger.close_open(fleet)
+        budget.load(ledger.each(fleet, wall() - window_s))
+        self._assigned = {
+            agent_id: Assignment.from_wire(json.loads(text))
+            for agent_id, text in ledger.assigned(fleet).items()
+        }
+
+    def assign(self, agent_id: str, data: dict[str, Any]) -> None:
+        """That agent works on another task now."""
+        before = self._assigned.get(agent_id, Assignment())
+        self._assigned[agent_id] = Assignment.from_wire(data)
+        kept = {name: data.get(name) for name in ("task_id", "priority", "budget")}
+        self._ledger.assign(self._fleet, agent_id, json.dumps(kept))
+        if before.task_id is not None:
+            self._budget.forget_task(before.task_id)
+
+    def ask(self, agent_id: str, wants: Wants, body_bytes: int, until: float) -> Ask:
+        """A request of that agent as the gate takes it.
+
+        Raises:
+            OverBudget: it has a budget in dollars, and asks for a model without a price.
+        """
+        work = self._assigned.get(agent_id, Assignment())
+        account = Account(agent_id, work.task_id, work.caps)
+        self._load_task(work.task_id)
+        # A token has one byte at least, so this is more than it can be.
+        most_usd = self._prices.most_usd(
+            wants.model, input_tokens=body_bytes, output_tokens=wants.max_tokens
+        )
+        in_dollars = self._budget.caps_dollars or (work.caps and work.caps.dollars is not None)
+        if most_usd is None and in_dollars:
+            text = f"{MARK}: the price of {wants.model!r} is unknown, and the budget is in dollars"
+            raise OverBudget(text)
+        most = Spent(most_usd or 0.0, body_bytes + wants.max_tokens, 1)
+        return Ask(account, work.priority, self._clock(), until, body_bytes, most)
+
+    def begin(self, ask: Ask, model: str | None) -> Entry:
+        """A try is about to leave: from now on it is on the books."""
+        account, asked_at = ask.account, self._wall()
+        ask_id = self._ledger.begin(self._fleet, account.agent_id, account.task_id, model, asked_at)
+        return Entry(ask_id, account, asked_at, self._clock())
+
+    def note(self, entry: Entry, usage: Usage, status: int | None, state: str) -> Spent:
+        """Write down what is known of a try by now; what that makes.
+
+        Args:
+            entry: the try.
+            usage: its tokens.
+            status: of its answer; None when there was none.
+            state: `open`, `done` or `cut`.
+        """
+        seconds = self._clock() - entry.started_s
+        dollars = self._prices.cost_usd(usage.model, usage) if status == _OK else 0.0
+        self._ledger.note(
+            entry.ask_id, usage, status=status, seconds=seconds, dollars=dollars, state=state
+        )
+        tokens = (
+            usage.input_tokens
+            + usage.output_tokens
+            + usage.cache_read_input_tokens
+            + usage.cache_creation_input_tokens
+        )
+        is_turn = int(status == _OK)
+        return Spent(dollars or 0.0, tokens, is_turn, seconds, int(dollars is None), 1)
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self._ledger.close()
+
+    def _load_task(self, task_id: str | None) -> None:
+        if task_id is not None and not self._budget.knows_task(task_id):
+            self._budget.load_task(task_id, self._ledger.of_task(task_id))

@@ -1,0 +1,80 @@
+"""Real agents before an API that refuses: they wait, and nothing is counted against anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from understudy import Orchestrator, Task
+from understudy.actors.gateway.ledger import Ledger
+from understudy.fakeapi import FakeApiThread
+
+pytestmark = pytest.mark.podman
+
+COMMAND = '{"tool":"Bash","input":{"command":"true"}}'
+# Three requests: two commands and the last word. And one more than that.
+TURN = f'@@ [{COMMAND},{COMMAND},{{"text":"done"}}] @@'
+LONG_TURN = f'@@ [{COMMAND},{COMMAND},{COMMAND},{{"text":"done"}}] @@'
+# Two at once, then two every three seconds.
+PATIENT = {"gateway.api_retries": 0, "gateway.api_timeout": 1.0}
+LIMITS = {"requests_per_minute": 40, "burst": 0.05}
+
+
+@pytest.fixture
+def settings(
+    home: Path, image: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], dict[str, Any]]:
+    del image
+
+    def of(url: str) -> dict[str, Any]:
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "key")
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
+        return {
+            "orchestrator.num_agents": 2,
+            "storage.state_dir": str(home / "kept"),
+            "agent.model": "claude-sonnet-4-5",
+        }
+
+    return of
+
+
+def test_at_the_apis_limit_tasks_wait_and_over_their_budget_they_end(
+    settings: Callable[[str], dict[str, Any]], home: Path, until: Callable[..., Any]
+) -> None:
+    with (
+        FakeApiThread({"limits": LIMITS}) as api,
+        Orchestrator(overrides=settings(api.url) | {"budget.task_turns": 3}) as fleet,
+    ):
+        turns = [TURN, LONG_TURN, TURN]
+        handles = [fleet.submit(Task(description=turn, timeout=90)) for turn in turns]
+        agents = fleet.get_agent_status
+        until(lambda: "rate_limit" in {agent["waits_for"] for agent in agents().values()})
+        results = [handle.wait(timeout_s=90) for handle in handles]
+        assert [each.failure_kind for each in results] == [None, "budget", None]
+        assert "has used 3 turns of 3 turns (budget.task_turns)" in str(results[1].error)
+        assert [each.attempts for each in results] == [1, 1, 1]
+        assert [agent["restarts"] for agent in agents().values()] == [0, 0]
+        seen = [entry["ev"] for entry in api.requests]
+    assert seen.count("refused") <= 2
+    ledger = Ledger(home / "kept" / "ledger.db")
+    spent = [ledger.of_task(handle.task_id) for handle in handles]
+    ledger.close()
+    assert sum(each.asks for each in spent) == seen.count("request")
+    assert all(each.turns == 3 and each.dollars > 0 for each in spent)
+
+
+def test_a_storm_is_waited_out_in_the_middle_of_a_turn(
+    settings: Callable[[str], dict[str, Any]],
+) -> None:
+    storm = {"status": 529, "seconds": 6}
+    with (
+        FakeApiThread({"storm": storm}) as api,
+        # The CLI may not try again, and is told after a third of a second to be patient.
+        Orchestrator(overrides=settings(api.url) | PATIENT) as fleet,
+    ):
+        result = fleet.submit(Task(description=TURN, timeout=90)).wait(timeout_s=90)
+        assert (result.status, result.attempts) == ("success", 1)
+        assert {a["restarts"] for a in fleet.get_agent_status().values()} == {0}
