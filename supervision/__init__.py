@@ -15,7 +15,7 @@ from .errors import (
     SupervisorStopping,
     UnknownChild,
 )
-from .events import ChildEvent, ChildState, ChildStatus, ExitReason
+from .events import ChildEvent, ChildState, ChildStatus, ExitReason, SupervisorStatus
 from .forkserver import ForkServer
 from .process import Process
 from .signals import Op, Result
@@ -46,6 +46,7 @@ __all__ = [
     "SupervisionError",
     "Supervisor",
     "SupervisorSpec",
+    "SupervisorStatus",
     "SupervisorStopping",
     "UnknownChild",
 ]

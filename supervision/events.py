@@ -78,6 +78,8 @@ class ChildStatus:
         restarts: how often it was started again.
         pid: of its process while there is one.
         last_reason: why its last incarnation ended.
+        failures: how many in a row its backoff counts.
+        next_start_s: while it waits for its backoff: seconds until its next start.
     """
 
     child_id: str
@@ -86,3 +88,23 @@ class ChildStatus:
     restarts: int
     pid: int | None
     last_reason: ExitReason | None
+    failures: int = 0
+    next_start_s: float | None = None
+
+
+@dataclass(frozen=True)
+class SupervisorStatus:
+    """A supervisor's rules, how much of its restart budget is used up, and its children.
+
+    Args:
+        restarts_in_window: how many restarts of the last `period_s` seconds count; one more than
+            `intensity`, and it gives up.
+        children: in start order.
+    """
+
+    supervisor_id: str
+    strategy: str
+    intensity: int
+    period_s: float
+    restarts_in_window: int
+    children: tuple[ChildStatus, ...]

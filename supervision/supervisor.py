@@ -20,7 +20,7 @@ from .errors import (
     SupervisorStopping,
     UnknownChild,
 )
-from .events import ChildEvent, ChildStatus, ExitReason
+from .events import ChildEvent, ChildStatus, ExitReason, SupervisorStatus
 from .process import Process
 from .signals import (
     AddChild,
@@ -30,6 +30,7 @@ from .signals import (
     ChildReady,
     Finished,
     Op,
+    Renew,
     Request,
     Result,
     Shutdown,
@@ -204,13 +205,33 @@ class Supervisor(pykka.ThreadingActor):
         if child_id in self._processes:
             self._processes[child_id].kill("hung", detail)
 
+    def renew_child(self, child_id: str) -> None:
+        """End a child in good order and start it again; returns at once.
+
+        As it is wished, it is no restart that counts, and there is no wait before the start.
+
+        Raises:
+            UnknownChild: there is none of that id.
+            SupervisorStopping: it is too late.
+        """
+        self._handle(Renew(child_id))
+
+    def report(self) -> SupervisorStatus:
+        """The rules, the restarts that count now, and the children."""
+        spec = self._spec
+        used = self._core.restarts_in_window(self._clock())
+        children = tuple(self.status())
+        return SupervisorStatus(
+            spec.id, spec.strategy.value, spec.intensity, spec.period_s, used, children
+        )
+
     def status(self) -> list[ChildStatus]:
         """How the children stand, in start order."""
         return [
             replace(status, pid=process.pid)
             if (process := self._processes.get(status.child_id))
             else status
-            for status in self._core.status()
+            for status in self._core.status(self._clock())
         ]
 
     def shutdown(self) -> None:
