@@ -27,13 +27,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Running:
-    """A task that an agent holds, until its answer or the agent's end."""
+    """A task that an agent holds, until its answer or the agent's end.
+
+    `recalled` says why it is taken from the agent to wait again.
+    """
 
     task: Task
     agent_id: str
     attempt: int
     gives_up_at: float
     canceled: bool = False
+    recalled: str | None = None
 
 
 class TaskBook:

@@ -73,6 +73,8 @@ class Fleet:
         self.clock, self.bus = Clock(), Bus()
         self.store = TaskStore(path / "tasks.db")
         self.ended: list[str] = []
+        self.renewed: list[str] = []
+        self.recorded: list[tuple[str, ...]] = []
         book = TaskBook(
             TaskQueue(max_size=100, clock=self.clock), self.store, "run", clock=self.clock
         )
@@ -83,7 +85,9 @@ class Fleet:
             book,
             self.bus,
             limits,
-            restart_agent=self.ended.append,
+            kill_agent=self.ended.append,
+            renew_child=self.renewed.append,
+            record=lambda *event: self.recorded.append(event[:2]),
             on_hopeless=on_hopeless,
             clock=self.clock,
         )

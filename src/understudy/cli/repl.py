@@ -10,7 +10,7 @@ import click
 
 from understudy.actors.errors import AgentError
 from understudy.cli.common import chosen_file, config_options, overrides_of
-from understudy.cli.interrupt import arm_interrupt
+from understudy.cli.interrupt import arm_interrupt, hurry_by
 from understudy.transport.errors import TransportError
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ def repl(
         history=FileHistory(str(folder / "repl_history")),
         completer=NestedCompleter.from_nested_dict({**words, "quit": None}),
     )
+    hurry_by(orchestrator.hurry)
     with orchestrator:
-        click.echo("Commands: status, task TYPE DESCRIPTION, result ID, help, quit")
+        click.echo("Commands: status, tree, task TYPE DESCRIPTION, result ID, help, quit")
         while True:
             try:
                 line = session.prompt("> ").strip()
