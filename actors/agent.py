@@ -116,7 +116,7 @@ class ClaudeAgent(pykka.ThreadingActor):
         self._work.put(self._seat.remove_predecessors)
         if self._warm_for:
             self._work.put(lambda: self._seat.warm_up(cast("str", self._warm_for)))
-        self._work.put(lambda: self.actor_ref.tell(_Tidy()))
+        self._work.put(lambda: self._tell(_Tidy()))
 
     def on_stop(self) -> None:
         """Interrupt what runs, end the container, remove its folders."""
@@ -174,8 +174,7 @@ class ClaudeAgent(pykka.ThreadingActor):
 
         What comes after the actor's end is dropped: its supervisor tells the orchestrator.
         """
-        with contextlib.suppress(pykka.ActorDeadError):
-            self.actor_ref.tell(message)
+        self._tell(message)
 
     def _take(self, request: AgentMessage) -> None:
         if self.current_task is not None:
@@ -192,9 +191,10 @@ class ClaudeAgent(pykka.ThreadingActor):
 
     def _run(self, request: AgentMessage, job: Job) -> None:
         result = self._runner.run(job)
-        self.actor_ref.tell(_Finished(request, result))
-        self._seat.recycle()
-        self.actor_ref.tell(_Tidy())
+        self._tell(_Finished(request, result))
+        if self.is_running:
+            self._seat.recycle()
+            self._tell(_Tidy())
 
     def _work_loop(self) -> None:
         while (work := self._work.get()) is not None:
@@ -202,9 +202,17 @@ class ClaudeAgent(pykka.ThreadingActor):
             try:
                 work()
             except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor must know
+                if not self.is_running:
+                    _log.info("%s ended in the middle of its work: %s", self.agent_id, error)
+                    return
                 _log.warning("%s cannot go on", self.agent_id, exc_info=True)
-                self.actor_ref.tell(_Crashed(explain(error, self._seat), task_id))
+                self._tell(_Crashed(explain(error, self._seat), task_id))
                 return
+
+    def _tell(self, message: object) -> None:
+        """Tell the actor, from the worker; one that has been stopped has no use for it."""
+        with contextlib.suppress(pykka.ActorDeadError):
+            self.actor_ref.tell(message)
 
     def _end(self, crash: AgentCrash, task_id: str | None) -> None:
         payload = {"crash": crash.kind.value, "message": crash.detail, "task_id": task_id}
@@ -261,8 +269,10 @@ def main(context: ChildContext) -> None:
     ref.stop(block=True, timeout=15.0)
     channel.close()
     if crash is not None:
-        if POLICIES[crash.kind].permanent:
-            context.fail_permanently(crash.kind.value, crash.detail)
+        policy = POLICIES[crash.kind]
+        if policy.permanent:
+            context.fail_permanently(crash.kind.value, f"{crash.detail} ({policy.mend})")
+        context.report_failure(crash.detail)
         raise SystemExit(_EXIT_CRASHED)
 
 

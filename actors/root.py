@@ -285,7 +285,7 @@ class RootActor(pykka.ThreadingActor):
             case "starting":
                 agent.starts(event.incarnation)
             case "ready":
-                agent.state, agent.pid = "warming", event.info.get("pid")
+                agent.runs(event.info.get("pid"))
             case "exited":
                 self._on_exit(agent, event)
             case "restarting":

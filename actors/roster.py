@@ -64,6 +64,12 @@ class AgentRecord:
         """Its next incarnation is about to have a process."""
         self.state, self.incarnation, self.pid, self.renewing = "starting", incarnation, None, False
 
+    def runs(self, pid: int | None) -> None:
+        """Its process is ready; an agent may have told already that it can take a task."""
+        self.pid = pid
+        if self.state == "starting":
+            self.state = "warming"
+
     def to_status(self) -> dict[str, Any]:
         """The record as `get_agent_status` shows it; the first three keys are the brief's."""
         return {

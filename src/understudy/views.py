@@ -176,22 +176,18 @@ def _severity(issue: dict[str, Any]) -> int:
 def status_table(status: dict[str, Any]) -> Table:
     """One line for each agent."""
     table = Table(header_style="bold")
-    for name in (
-        "agent", "state", "task", "warm for", "pid", "start", "restarts", "stale", "last failure",
-    ):  # fmt: skip
+    for name in ("agent", "state", "task", "warm for", "pid", "start", "restarts", "last failure"):
         table.add_column(name, overflow="fold")
     for agent_id, agent in status["agents"].items():
         state = str(agent["state"])
-        suspended = ", suspended" if agent["suspended"] else ""
         table.add_row(
             agent_id,
-            f"[{_COLOURS.get(state, 'white')}]{state}{suspended}",
+            f"[{_COLOURS.get(state, 'white')}]{state}",
             agent["current_task"] or "",
             agent["warm_for"] or "",
             str(agent["pid"] or ""),
             str(agent["incarnation"]),
             str(agent["restarts"]),
-            str(agent["stale_messages"]),
             escape(agent["last_failure"] or ""),
         )
     return table

@@ -171,6 +171,17 @@ def test_a_task_waits_until_an_agent_is_ready(fleet: Fleet) -> None:
     assert fleet.given() == [("agent_000", "a")]
 
 
+def test_an_agent_that_can_take_a_task_before_its_process_is_told_ready_gets_one(
+    fleet: Fleet,
+) -> None:
+    fleet.submit("a")
+    fleet.child("agent_000", "starting")
+    fleet.state("agent_000")
+    fleet.child("agent_000", "ready")
+    assert fleet.given() == [("agent_000", "a")]
+    assert fleet.root.status().get(timeout=5)["agents"]["agent_000"]["state"] == "busy"
+
+
 def test_tasks_go_to_agents_that_are_idle_and_none_is_dropped(fleet: Fleet) -> None:
     fleet.ready("agent_000")
     fleet.ready("agent_001")
