@@ -193,7 +193,7 @@ def _warnings(settings: Settings, agents: SupervisorSpec, case: WorstCase) -> li
 
 
 def _never(agents: SupervisorSpec, case: WorstCase) -> PlanWarning | None:
-    if case.alone_s is not None:
+    if case.alone_can_end:
         return None
     every = "" if case.together_s is None else " alone"
     text = (

@@ -24,7 +24,8 @@ class WorstCase:
         together_s: the shortest time from the first of the falls to the giving up: all children
             fall as often and as fast as they can, without jitter.
         longest_s: the longest such time: the falls are spread over the whole period.
-        alone_s: the same, if one child alone falls as soon as it is started; without jitter.
+        alone_can_end: whether the falls of one child alone can ever make it give up.
+        alone_s: how soon they do if it falls as soon as it is started; without jitter.
         alone_jitter_s: the same with all the jitter there can be.
         endless_life_s: a child alone that lives longer than this each time is restarted for ever;
             0 when it is in any case.
@@ -35,6 +36,7 @@ class WorstCase:
     process_starts: int
     together_s: float | None
     longest_s: float | None
+    alone_can_end: bool
     alone_s: float | None
     alone_jitter_s: float | None
     endless_life_s: float
@@ -52,16 +54,17 @@ def worst_case(rules: SupervisorSpec) -> WorstCase:
         together = shortest_s(backoff, borne, leaders=count)
     else:
         together = shortest_s(backoff, math.ceil((borne + 1) / count) - 1)
-    alone = shortest_s(backoff, borne)
+    alone = _growing(backoff, borne)[borne]
     can_end = together <= rules.period_s
     jitter = 1 + (backoff.jitter if backoff else 0.0)
     per_restart = 1 if rules.strategy in (Strategy.ONE_FOR_ONE, Strategy.DYNAMIC) else count
-    room_s = max(0.0, rules.period_s - _growing(backoff, borne)[borne])
+    room_s = max(0.0, rules.period_s - alone)
     return WorstCase(
         falls=borne + 1,
         process_starts=count + borne * per_restart,
         together_s=_within(together, rules.period_s),
         longest_s=rules.period_s if can_end and borne else together if can_end else None,
+        alone_can_end=_within(shortest_s(backoff, borne), rules.period_s) is not None,
         alone_s=_within(alone, rules.period_s),
         alone_jitter_s=_within(alone * jitter, rules.period_s),
         endless_life_s=room_s / borne if borne else 0.0,

@@ -90,7 +90,8 @@ def _case(name: str, case: dict[str, Any], node: dict[str, Any]) -> Iterator[str
             f"{case['process_starts']} processes by then"
         )
     if case["alone_s"] is None:
-        yield "    one child that falls over and over is restarted for ever"
+        soon = " at once," if case["alone_can_end"] else ""
+        yield f"    one child that falls{soon} over and over is restarted for ever"
     else:
         most = "for ever" if case["alone_jitter_s"] is None else f"{case['alone_jitter_s']:g} s"
         yield (
