@@ -3,7 +3,8 @@
 No clock, no thread and no process in here, so that every rule can be tested as a table and compared
 with OTP's supervisor. Time is passed in, chance comes from the `rng` given.
 
-The rules are OTP's, with these additions: a backoff before a restart, and exits that are permanent.
+The rules (`decisions.py`) are OTP's, with these additions: a backoff before a restart, exits that
+are permanent or do not count, and budgets (`ledger.py`).
 With `SupervisorSpec.exact` one thing is done at a time, as in OTP; what comes in meanwhile waits.
 Without it, a failed first start is tried again like a failed restart (OTP gives up at once), under
 one_for_one restarts of different children do not wait for each other, and requests get in between.
@@ -13,9 +14,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .errors import DuplicateChild, SupervisorStopping, UnknownChild
-from .events import ChildEvent, ChildState, ChildStatus, ExitReason
-from .intensity import RestartWindow
+from .budget import check_amount
+from .decisions import Decisions
+from .errors import DuplicateChild, InvalidSpec, SupervisorStopping, UnknownChild
+from .events import ChildEvent, ChildState, ChildStatus
+from .ledger import Ledger
 from .plan import Plan
 from .record import Record, refusal
 from .signals import (
@@ -25,19 +28,19 @@ from .signals import (
     ChildExited,
     ChildReady,
     Finished,
+    Grant,
     Op,
     Renew,
     Request,
     Result,
     Shutdown,
+    Spared,
+    Spent,
     StopChild,
     Tell,
     Tick,
     TryAgain,
 )
-from .spec import Restart, Strategy
-from .steps import Steps
-from .strategy import affected_by, ends_supervisor, wants_restart
 
 if TYPE_CHECKING:
     import random
@@ -60,12 +63,9 @@ class SupervisorCore:
         self, spec: SupervisorSpec, rng: random.Random, *, first_incarnation: int = 1
     ) -> None:
         self._spec = spec
-        self._rng = rng
-        self._steps = Steps(spec.children, first_incarnation, self._on_exited)
-        self._window = RestartWindow(spec.intensity, spec.period_s)
-        self._closing = False
-        self._last_word = ChildEvent(spec.id, "stopped", 0)
-        self._by_itself = False
+        self._decisions = Decisions(spec, rng, first_incarnation)
+        self._steps = self._decisions.steps
+        self._ledger = Ledger(self._decisions)
         self._finished = False
 
     def handle(self, happened: Input, now: float) -> list[Command]:
@@ -73,7 +73,8 @@ class SupervisorCore:
 
         Raises:
             DuplicateChild, InvalidSpec, SupervisorStopping: of `AddChild` and `Request`.
-            UnknownChild: of `StopChild`.
+            InvalidSpec: of `Spent` and `Grant`, too.
+            UnknownChild: of `StopChild` and `Grant`.
         """
         self._steps.now = now
         self._check(happened)
@@ -109,19 +110,19 @@ class SupervisorCore:
         return self._steps.status(now)
 
     def restarts_in_window(self, now: float) -> int:
-        """See `RestartWindow.count`."""
-        return self._window.count(now)
+        """How many restarts of its window count at `now`."""
+        return self._decisions.restarts_in_window(now)
 
     # -- inputs -------------------------------------------------------------------------------
 
-    def _take(self, happened: Input) -> None:  # noqa: C901 - a plain table
+    def _take(self, happened: Input) -> None:  # noqa: C901, PLR0912 - a plain table
         match happened:
             case Begin():
                 self._steps.plans.append(Plan(starts=list(self._steps.children), is_first=True))
             case ChildReady():
                 self._on_ready(happened)
             case ChildExited():
-                self._on_exited(happened)
+                self._decisions.on_exited(happened)
             case AddChild(spec) if self._spec.exact:
                 self._on_request(Request(Op.START_CHILD, spec.id, spec))
             case AddChild(spec):
@@ -131,43 +132,60 @@ class SupervisorCore:
             case StopChild(child_id):
                 self._on_stop(self._steps.children[child_id])
             case Renew(child_id):
-                self._steps.renew(child_id, closing=self._closing)
+                self._steps.renew(child_id, closing=self._decisions.closing)
             case Request():
                 self._on_request(happened)
+            case Spent() | Grant():
+                self._ledger.take(happened)
+            case Spared():
+                self._on_spared(happened)
             case TryAgain(child_id):
                 self._on_try_again(child_id)
             case Shutdown():
-                self._close()
+                self._decisions.close()
             case Tick():
                 pass
 
     def _check(self, happened: Input) -> None:
         """Refuse at once what its caller has to hear of at once."""
         match happened:
-            case Request() if self._closing:
+            case Request() if self._decisions.closing:
                 raise SupervisorStopping(self._spec.id)
             case Request(spec=spec) if spec is not None:
                 self._spec.check_child(spec)
             case AddChild(spec):
-                if self._closing:
+                if self._decisions.closing:
                     raise SupervisorStopping(self._spec.id)
                 if spec.id in self._steps.children:
                     raise DuplicateChild(self._spec.id, spec.id)
                 self._spec.check_child(spec)
             case StopChild(child_id) | Renew(child_id) if child_id not in self._steps.children:
                 raise UnknownChild(self._spec.id, child_id, tuple(self._steps.children))
+            case Spent(child_id, _, amount):
+                check_amount(child_id, "spent", amount)
+            case Grant(child_id, amount):
+                self._check_grant(child_id, amount)
             case _:
                 pass
+
+    def _check_grant(self, child_id: str, amount: float) -> None:
+        check_amount(child_id, "grant", amount)
+        child = self._steps.children.get(child_id)
+        if child is None:
+            raise UnknownChild(self._spec.id, child_id, tuple(self._steps.children))
+        if child.spec.budget is None:
+            detail = "it has no budget that could be added to"
+            raise InvalidSpec("no_budget", f"child {child_id}: grant", detail)
 
     @property
     def _is_busy(self) -> bool:
         """Whether a start or a stop is under way, of which OTP would await the end."""
         on_the_way = (ChildState.STARTING, ChildState.STOPPING)
         moving = any(child.state in on_the_way for child in self._steps.children.values())
-        return bool(self._steps.plans) or moving or self._closing
+        return bool(self._steps.plans) or moving or self._decisions.closing
 
     def _must_wait(self, happened: Input) -> bool:
-        if not self._spec.exact or self._closing or not self._is_busy:
+        if not self._spec.exact or self._decisions.closing or not self._is_busy:
             return False
         match happened:
             case ChildExited(child_id) if child_id in self._steps.children:
@@ -188,41 +206,16 @@ class SupervisorCore:
             self._steps.out.append(Tell(event))
             self._steps.out.extend(child.answers())
 
-    def _on_exited(self, exited: ChildExited) -> None:
-        child = self._steps.children.get(exited.child_id)
-        if child is None or child.incarnation != exited.incarnation or not child.is_running:
-            return
-        reason = child.last_reason = exited.reason
-        self._steps.say(child, "exited")
-        was_ours = child.state is ChildState.STOPPING or self._steps.is_to_stop(child)
-        failed_start = child.state is ChildState.STARTING
-        child.state = ChildState.WAITING
-        if self._closing or child.unwanted:
-            self._rest(child)
-        elif child.renewed and not self._steps.is_to_stop(child):
-            self._steps.start_anew(child)
-        elif failed_start and not was_ours and child.is_asked_to_start:
-            self._start_failed(child)
-        elif reason.kind == "permanent":
-            self._fail(child)
-            self._end_with(child)
-        elif was_ours:
-            self._after_sibling(child)
-        elif failed_start and self._spec.exact:
-            self._leave_for_later(child)
-        elif not wants_restart(child.spec.restart, reason):
-            self._rest(child)
-            self._end_with(child)
-        else:
-            self._try_restart(child)
+    def _on_spared(self, spared: Spared) -> None:
+        child = self._steps.children.get(spared.child_id)
+        if child is not None and child.incarnation == spared.incarnation:
+            info = {"away_s": spared.away_s, "what": spared.what}
+            event = ChildEvent(spared.child_id, "spared", spared.incarnation, info=info)
+            self._steps.out.append(Tell(event))
 
     def _on_add(self, spec: ChildSpec) -> None:
-        self._steps.children[spec.id] = Record(spec)
-        if self._steps.plans and self._spec.strategy is not Strategy.ONE_FOR_ONE:
-            # Its elder siblings are being restarted: its turn comes after theirs.
-            self._steps.plans[-1].starts.append(spec.id)
-        else:
-            self._steps.plans.append(Plan(starts=[spec.id]))
+        child = self._steps.children[spec.id] = Record(spec)
+        self._decisions.plan_start(child)
 
     def _on_request(self, request: Request) -> None:
         child = self._steps.children.get(request.child_id)
@@ -248,152 +241,28 @@ class SupervisorCore:
     def _on_try_again(self, child_id: str) -> None:
         child = self._steps.children.get(child_id)
         if child is not None and child.state is ChildState.WAITING:
-            self._try_restart(child)
+            self._decisions.try_restart(child)
 
     def _on_stop(self, child: Record) -> None:
-        if self._closing:
+        if self._decisions.closing:
             return
         self._steps.drop_from_plans([child.spec.id])
         if not child.is_running:
+            child.is_dry = False
             if child.state is ChildState.WAITING:
-                self._rest(child)
+                self._decisions.rest(child)
             self._steps.out.extend(child.answers())
             return
         child.unwanted = True
         if child.state is not ChildState.STOPPING:
             self._steps.stop(child)
 
-    # -- decisions ----------------------------------------------------------------------------
-
-    def _try_restart(self, child: Record) -> None:
-        if self._window.add(self._steps.now):
-            self._restart(child)
-        else:
-            self._fail(child)
-            self._give_up(
-                child,
-                f"more than {self._spec.intensity} restarts within {self._spec.period_s:g} s; "
-                f"the last to fall was {child.spec.id}",
-            )
-
-    def _leave_for_later(self, child: Record) -> None:
-        """As in OTP: what came in meanwhile has its turn before the next try; its siblings rest."""
-        plans, self._steps.plans = self._steps.plans, []
-        for sibling in (self._steps.children[i] for plan in plans for i in plan.starts):
-            if sibling is not child and sibling.state is ChildState.WAITING:
-                sibling.state = ChildState.STOPPED
-        if any(plan.is_first for plan in plans):
-            self._fail(child)
-            self._give_up(child, f"{child.spec.id} failed in its first start")
-        else:
-            self._steps.say(child, "restarting")
-            self._steps.inbox.put(TryAgain(child.spec.id))
-
-    def _start_failed(self, child: Record) -> None:
-        """A start that was asked for is not tried again."""
-        is_new = Op.START_CHILD in child.asked
-        if child.last_reason and child.last_reason.kind == "permanent":
-            self._fail(child)
-        else:
-            self._rest(child)
-        if is_new:
-            self._steps.children.pop(child.spec.id, None)
-
-    def _end_with(self, child: Record) -> None:
-        """End the supervisor, if the end of this child is to be its own."""
-        others = (c for c in self._steps.children.values() if c is not child and c.spec.significant)
-        others_live = any(not c.is_down for c in others)
-        if ends_supervisor(
-            self._spec.auto_shutdown, significant=child.spec.significant, others_live=others_live
-        ):
-            detail = f"its significant child {child.spec.id} has ended"
-            reason = ExitReason("shutdown", detail=detail)
-            self._last_word = ChildEvent(self._spec.id, "stopped", 0, reason)
-            self._by_itself = True
-            self._close()
-
-    def _restart(self, fallen: Record) -> None:
-        """Plan the restart of a fallen child and of those that go with it: one restart."""
-        delay_s = self._delay_s(fallen)
-        ids = affected_by(self._spec.strategy, list(self._steps.children), fallen.spec.id)
-        self._steps.drop_from_plans(ids)
-        affected = [self._steps.children[child_id] for child_id in ids]
-        starts = [c for c in affected if self._can_start(c)]
-        stops = [c.spec.id for c in reversed(affected) if c.is_running]
-        for child in starts:
-            if child.state is ChildState.STOPPED:
-                # As in OTP: siblings that had ended as wished are started again with the others.
-                child.state = ChildState.WAITING
-        self._steps.say(fallen, "restarting", delay_s)
-        self._steps.plans.append(
-            Plan(stops, [c.spec.id for c in starts], self._steps.now + delay_s)
-        )
-
-    @staticmethod
-    def _can_start(child: Record) -> bool:
-        lasting = child.spec.restart is not Restart.TEMPORARY
-        return lasting and child.state is not ChildState.FAILED and not child.unwanted
-
-    def _delay_s(self, child: Record) -> float:
-        backoff = child.spec.backoff
-        if backoff is None:
-            return 0.0
-        if child.ready_at is not None and self._steps.now - child.ready_at >= backoff.calm_s:
-            child.failures = 0
-        child.failures += 1
-        return backoff.delay_s(child.failures - 1, self._rng)
-
-    def _after_sibling(self, child: Record) -> None:
-        """It was ended because of a sibling, or died before its turn: no restart of its own."""
-        if child.spec.restart is Restart.TEMPORARY:
-            self._rest(child)
-        else:
-            self._steps.say(child, "restarting")
-
-    def _rest(self, child: Record) -> None:
-        """It is down as wished and stays down."""
-        child.state = ChildState.STOPPED
-        child.unwanted = False
-        self._steps.drop_from_plans([child.spec.id])
-        self._steps.say(child, "stopped")
-        self._steps.out.extend(child.answers())
-        if child.spec.restart is Restart.TEMPORARY or self._spec.strategy is Strategy.DYNAMIC:
-            del self._steps.children[child.spec.id]
-
-    def _fail(self, child: Record) -> None:
-        child.state = ChildState.FAILED
-        self._steps.drop_from_plans([child.spec.id])
-        self._steps.say(child, "gave_up")
-        self._steps.out.extend(child.answers())
-
-    def _give_up(self, culprit: Record, detail: str) -> None:
-        if culprit.last_reason and culprit.last_reason.detail:
-            detail += f": {culprit.last_reason.detail}"
-        # As in OTP a supervisor that gives up ends with reason `shutdown`.
-        reason = ExitReason("shutdown", detail=detail)
-        self._last_word = ChildEvent(self._spec.id, "gave_up", 0, reason)
-        self._by_itself = True
-        self._close()
-
-    def _close(self) -> None:
-        if self._closing:
-            return
-        self._closing = True
-        for child in list(self._steps.children.values()):
-            if child.state is ChildState.WAITING:
-                self._rest(child)
-        running = [c for c in self._steps.children.values() if c.is_running][::-1]
-        self._steps.plans = [Plan(stops=[c.spec.id for c in running])]
-        if self._spec.strategy is Strategy.DYNAMIC:
-            for child in running:
-                self._steps.stop(child)
-
     def _advance(self) -> None:
         self._steps.advance()
-        if self._closing and not self._steps.plans and not self._finished:
+        if self._decisions.closing and not self._steps.plans and not self._finished:
             self._finished = True
             for request in self._steps.inbox.close():
                 self._steps.out.append(Answer(request.op, request.child_id, Result.STOPPING))
-            self._steps.out.append(Tell(self._last_word))
-            gave_up = self._last_word.kind == "gave_up"
-            self._steps.out.append(Finished(gave_up, by_itself=self._by_itself))
+            self._steps.out.append(Tell(self._decisions.last_word))
+            gave_up = self._decisions.last_word.kind == "gave_up"
+            self._steps.out.append(Finished(gave_up, by_itself=self._decisions.by_itself))

@@ -9,6 +9,17 @@ from typing import Any, Literal
 ExitKind = Literal[
     "normal", "shutdown", "crash", "killed", "hung", "start_timeout", "permanent", "unknown"
 ]
+EventKind = Literal[
+    "starting",
+    "ready",
+    "exited",
+    "restarting",
+    "gave_up",
+    "stopped",
+    "budget_warning",
+    "budget_spent",
+    "spared",
+]
 
 
 @dataclass(frozen=True)
@@ -23,7 +34,8 @@ class ExitReason:
         exit_code: None when a signal ended it or it is unknown.
         signal: the number of the signal that ended it.
         detail: what the child or its end says, for people; may be empty.
-        failure_kind: the word the child gave to `fail_permanently`.
+        failure_kind: the word the child gave to `fail` or `fail_permanently`; `budget` when its
+            budget ended it.
     """
 
     kind: ExitKind
@@ -41,14 +53,18 @@ class ChildEvent:
         kind: `starting`, `ready`; `exited`: this incarnation is over; `restarting`: another will
             be started after `delay_s`; `gave_up`: it will not, it failed for good; `stopped`: it
             will not, as wished. Each `exited` is followed by one of the last three.
+            `budget_warning`, `budget_spent`: it has spent the share to warn at; all, so that it is
+            asked to end. `spared`: it was late, but we had stood still ourselves: it is given a
+            fresh interval instead of being killed.
         incarnation: which start of the child it is about.
         reason: with `exited`, `restarting`, `gave_up`, `stopped`: why it ended.
         delay_s: with `restarting`: seconds until the start; None: as soon as its siblings allow.
-        info: with `ready`: what the child gave to `ready()`, and its process id as `pid`.
+        info: with `ready`: what the child gave to `ready()`, and its process id as `pid`; with the
+            budget's events: `spent`, `limit`, `unit`, `meter`; with `spared`: `away_s`, `what`.
     """
 
     child_id: str
-    kind: Literal["starting", "ready", "exited", "restarting", "gave_up", "stopped"]
+    kind: EventKind
     incarnation: int
     reason: ExitReason | None = None
     delay_s: float | None = None
@@ -80,6 +96,8 @@ class ChildStatus:
         last_reason: why its last incarnation ended.
         failures: how many in a row its backoff counts.
         next_start_s: while it waits for its backoff: seconds until its next start.
+        spent: by all its incarnations, in the unit of its budget.
+        limit: what it may spend in all, with what was granted; None: it has no budget.
     """
 
     child_id: str
@@ -90,6 +108,8 @@ class ChildStatus:
     last_reason: ExitReason | None
     failures: int = 0
     next_start_s: float | None = None
+    spent: float = 0.0
+    limit: float | None = None
 
 
 @dataclass(frozen=True)

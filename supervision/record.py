@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .budget import Account
 from .events import ChildState, ChildStatus, ExitReason
 from .signals import Answer, Op, Result
+from .spec import Restart
 
 if TYPE_CHECKING:
     from .spec import ChildSpec
@@ -22,6 +24,8 @@ class Record:
         failures: in a row, for the backoff.
         unwanted: it was asked to end and does not come back by a sibling's restart.
         renewed: it was asked to end and to start again.
+        is_dry: its budget ended it, or is about to; it does not come back before a grant.
+        account: what it has spent, over all its incarnations.
         asked: the requests that are answered when it is up or down.
     """
 
@@ -34,7 +38,18 @@ class Record:
     unwanted: bool = False
     renewed: bool = False
     last_reason: ExitReason | None = None
+    is_dry: bool = False
     asked: list[Op] = field(default_factory=list[Op])
+    account: Account = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.account = Account(self.spec.budget)
+
+    @property
+    def can_start(self) -> bool:
+        """Whether it is started together with a sibling."""
+        lasting = self.spec.restart is not Restart.TEMPORARY and self.state is not ChildState.FAILED
+        return lasting and not self.unwanted and not self.is_dry and self.account.pays_for_start
 
     @property
     def is_running(self) -> bool:
@@ -54,14 +69,10 @@ class Record:
     def status(self, next_start_s: float | None = None) -> ChildStatus:
         """For people; `pid` is not known here."""
         return ChildStatus(
-            self.spec.id,
-            self.state,
-            self.incarnation,
-            self.restarts,
-            None,
-            self.last_reason,
-            self.failures,
-            next_start_s,
+            *(self.spec.id, self.state, self.incarnation, self.restarts, None, self.last_reason),
+            *(self.failures, next_start_s),
+            spent=self.account.spent,
+            limit=self.account.limit,
         )
 
     def answers(self) -> list[Answer]:
@@ -77,17 +88,17 @@ class Record:
 
 
 def refusal(op: Op, child: Record | None) -> Result | None:
-    """What OTP answers at once to a request that cannot be done; None: it can."""
+    """What is answered at once to a request that cannot be done, as by OTP; None: it can."""
     if child is None:
         return None if op is Op.START_CHILD else Result.NOT_FOUND
     match op:
-        case Op.TERMINATE:
-            return None
         case Op.START_CHILD:
             return Result.ALREADY_STARTED if child.is_running else Result.ALREADY_PRESENT
         case Op.RESTART | Op.DELETE if child.is_running:
             return Result.RUNNING
         case Op.RESTART | Op.DELETE if child.state is ChildState.WAITING:
             return Result.RESTARTING
-        case Op.RESTART | Op.DELETE:
+        case Op.RESTART if not child.account.pays_for_start:
+            return Result.NO_BUDGET
+        case _:
             return None

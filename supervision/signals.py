@@ -82,6 +82,8 @@ class Result(StrEnum):
     ALREADY_PRESENT = "already_present"
     """It is known, and does not run."""
     START_FAILED = "start_failed"
+    NO_BUDGET = "no_budget"
+    """It has spent what it may; it must be granted more first. Not in OTP."""
     STOPPING = "stopping"
     """The supervisor ended before it came to it; OTP's caller gets an exit."""
 
@@ -97,6 +99,46 @@ class Request:
     op: Op
     child_id: str
     spec: ChildSpec | None = None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """A child has spent something, as its meter says; what it spent before is not in it.
+
+    Args:
+        amount: in the unit of its budget.
+    """
+
+    child_id: str
+    incarnation: int
+    amount: float
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A child may spend more; when it ended for want of it, it is started again.
+
+    Args:
+        amount: in the unit of its budget, on top of its limit.
+    """
+
+    child_id: str
+    amount: float
+
+
+@dataclass(frozen=True)
+class Spared:
+    """A child was late, but so were we: it was given more time instead of being killed.
+
+    Args:
+        away_s: how long we stood still, as far as is known.
+        what: what the child is waited for, for people.
+    """
+
+    child_id: str
+    incarnation: int
+    away_s: float
+    what: str
 
 
 @dataclass(frozen=True)
@@ -124,6 +166,9 @@ Input = (
     | StopChild
     | Renew
     | Request
+    | Spent
+    | Grant
+    | Spared
     | TryAgain
     | Shutdown
     | Tick

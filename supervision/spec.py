@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgpack
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .backoff import Backoff
+    from .budget import Budget
 
 _MAX_ARGS_BYTES = 32 << 20
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -75,6 +76,7 @@ class ChildSpec:
         env: environment variables on top of those of the fork server.
         log_path: a file that its stdout and stderr are appended to; None: the parent's stderr.
         significant: its end may be the supervisor's, see `AutoShutdown`; never with `permanent`.
+        budget: what it may spend; None: it is not limited.
 
     Raises:
         InvalidSpec: a field makes no sense; the error says which.
@@ -91,6 +93,7 @@ class ChildSpec:
     env: Mapping[str, str] | None = None
     log_path: str | None = None
     significant: bool = False
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         self._require(bool(self.id), "id", "must not be empty")
@@ -170,6 +173,9 @@ class SupervisorSpec:
         exact: to the letter as OTP: one thing at a time, what comes in meanwhile waits, and a first
             start that fails ends the supervisor. Otherwise, as suits slow starts: restarts of
             different children overlap, a shutdown gets in at once, first starts are tried again.
+        uncounted_kinds: kinds of failure (an exit's `failure_kind`, else its `kind`) after which a
+            child is restarted with its backoff, but not counted in the window: it is not at fault.
+        permanent_kinds: kinds of failure after which a child is not restarted: no use.
 
     Raises:
         InvalidSpec: a field makes no sense, two children have one id, or a child is significant
@@ -183,6 +189,8 @@ class SupervisorSpec:
     children: tuple[ChildSpec, ...] = ()
     auto_shutdown: AutoShutdown = AutoShutdown.NEVER
     exact: bool = False
+    uncounted_kinds: frozenset[str] = frozenset()
+    permanent_kinds: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self._require(bool(self.id), "invalid_id", "id", "must not be empty")
@@ -197,6 +205,7 @@ class SupervisorSpec:
             "period_s",
             "must be more than 0 seconds",
         )
+        self._check_kinds()
         twice = [i for i, n in Counter(child.id for child in self.children).items() if n > 1]
         self._require(
             not twice, "duplicate_child", "children", f"more than one is named {', '.join(twice)}"
@@ -208,21 +217,48 @@ class SupervisorSpec:
         """Whether this supervisor can have that child.
 
         Raises:
-            InvalidSpec: it is significant, and `auto_shutdown` is never; or it has a backoff, and
-                the supervisor is `exact`.
+            InvalidSpec: it is significant, and `auto_shutdown` is never; it has a backoff or a
+                budget, and the supervisor is `exact`; or it has no backoff to slow down restarts
+                that do not count.
         """
-        self._require(
-            not self.exact or child.backoff is None,
-            "bad_combination",
-            "exact",
-            f"OTP has no backoff, but child {child.id} has one; leave out either",
-        )
+        for extra in ("backoff", "budget"):
+            self._require(
+                not self.exact or getattr(child, extra) is None,
+                "bad_combination",
+                "exact",
+                f"OTP has no {extra}, but child {child.id} has one; leave out either",
+            )
         self._require(
             not child.significant or self.auto_shutdown is not AutoShutdown.NEVER,
             "bad_combination",
             "auto_shutdown",
             f"is never, but child {child.id} is significant; "
             f"set it to {AutoShutdown.ANY_SIGNIFICANT} or {AutoShutdown.ALL_SIGNIFICANT}",
+        )
+        slows_down = child.backoff is not None and child.backoff.min_s > 0
+        self._require(
+            not self.uncounted_kinds or slows_down or child.restart is Restart.TEMPORARY,
+            "bad_combination",
+            "uncounted_kinds",
+            f"nothing would hold up the restarts of child {child.id}; give it a backoff",
+        )
+
+    def _check_kinds(self) -> None:
+        for name in ("uncounted_kinds", "permanent_kinds"):
+            kinds: object = getattr(self, name)
+            is_words = isinstance(kinds, frozenset) and all(
+                isinstance(kind, str) and kind for kind in cast("frozenset[object]", kinds)
+            )
+            self._require(is_words, f"invalid_{name}", name, "must be a frozenset of words")
+            self._require(
+                not self.exact or not kinds,
+                "bad_combination",
+                "exact",
+                f"OTP has no {name}; leave out either",
+            )
+        both = sorted(self.uncounted_kinds & self.permanent_kinds)
+        self._require(
+            not both, "bad_combination", "permanent_kinds", f"{', '.join(both)} cannot be both"
         )
 
     def _check_word(self, name: str, words: type[StrEnum]) -> None:

@@ -83,7 +83,7 @@ class Steps:
         self._incarnations[child_id] = child.incarnation
         child.state = ChildState.STARTING
         child.ready_at = None
-        child.unwanted = child.renewed = False
+        child.unwanted = child.renewed = child.is_dry = False
         self.out.append(Tell(ChildEvent(child_id, "starting", child.incarnation)))
         self.out.append(Start(child.spec, child.incarnation))
 
@@ -101,7 +101,7 @@ class Steps:
     def renew(self, child_id: str, *, closing: bool) -> None:
         """Have it end, if it runs, and start again."""
         child = self.children[child_id]
-        if closing or child.unwanted:
+        if closing or child.unwanted or not child.account.pays_for_start:
             return
         if not child.is_running:
             self.start_anew(child)

@@ -1,7 +1,8 @@
-"""The restart rules of OTP as a table: who is restarted, and whether. Pure."""
+"""The restart rules as a table: who is restarted, whether, and whether it counts. Pure."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .spec import AutoShutdown, Restart, Strategy
@@ -23,6 +24,26 @@ def wants_restart(restart: Restart, reason: ExitReason) -> bool:
             return reason.kind not in ("normal", "shutdown")
         case Restart.TEMPORARY:
             return False
+
+
+def is_uncounted(reason: ExitReason | None, uncounted: frozenset[str]) -> bool:
+    """Whether a restart for `reason` is none that the restart intensity counts."""
+    return reason is not None and _word(reason) in uncounted
+
+
+def with_verdict(reason: ExitReason, permanent: frozenset[str]) -> ExitReason:
+    """The same reason; as `permanent` if its kind of failure is one of those.
+
+    Args:
+        reason: of a child's end.
+        permanent: kinds of failure that another start does not mend.
+    """
+    failed = reason.kind not in ("normal", "shutdown")
+    return replace(reason, kind="permanent") if failed and _word(reason) in permanent else reason
+
+
+def _word(reason: ExitReason) -> str:
+    return reason.failure_kind or reason.kind
 
 
 def affected_by(strategy: Strategy, start_order: Sequence[str], fallen: str) -> tuple[str, ...]:
