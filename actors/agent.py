@@ -95,6 +95,7 @@ class ClaudeAgent(pykka.ThreadingActor):
         self.agent_id = agent_id
         self.current_task: Task | None = None
         self.is_running = False
+        self._is_last_life = False
         self._protocol = protocol
         self._warm_for = warm_for
         self._on_ended = on_ended
@@ -185,8 +186,14 @@ class ClaudeAgent(pykka.ThreadingActor):
             return
         task = Task.from_wire(request.payload["task"])
         payload = request.payload
-        job = Job(task, int(payload.get("attempt", 1)), bool(payload.get("may_have_run", False)))
+        job = Job(
+            task,
+            int(payload.get("attempt", 1)),
+            may_have_run=bool(payload.get("may_have_run", False)),
+            last_life=bool(payload.get("last_life", False)),
+        )
         self.current_task = task
+        self._is_last_life = job.last_life
         self._work.put(lambda: self._run(request, job))
 
     def _run(self, request: AgentMessage, job: Job) -> None:
@@ -217,6 +224,8 @@ class ClaudeAgent(pykka.ThreadingActor):
     def _end(self, crash: AgentCrash, task_id: str | None) -> None:
         payload = {"crash": crash.kind.value, "message": crash.detail, "task_id": task_id}
         self._protocol.send(ORCHESTRATOR, MessageType.ERROR, payload)
+        if self.current_task is not None and self._is_last_life:
+            crash = crash.by_poison()
         self._on_ended(crash)
 
     def _tell_state(self, state: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .claude import ClaudeDied, ClaudeError, TurnStalled
 from .errors import AgentError, PodmanError
-from .failure import FailureKind, classify_exit
+from .failure import POLICIES, FailureKind, classify_exit
 
 if TYPE_CHECKING:
     from .seat import Seat
@@ -28,6 +28,12 @@ class AgentCrash(AgentError):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.detail}"
+
+    def by_poison(self) -> AgentCrash:
+        """The same, laid to the task's charge: its supervisor does not count it."""
+        if POLICIES[self.kind].permanent:
+            return self
+        return AgentCrash(FailureKind.POISON, self.detail)
 
 
 def explain(error: Exception, seat: Seat) -> AgentCrash:

@@ -365,6 +365,7 @@ class RootActor(pykka.ThreadingActor):
             "task": task.to_wire(),
             "attempt": self._book.attempt_of(task),
             "may_have_run": self._book.may_have_run(task),
+            "last_life": self._book.deaths_of(task) + 1 >= self._limits.max_attempts,
         }
         ends, number = self._clock() + task.timeout + _OVERTIME_S, agent.incarnation
         if not self._book.start(task, agent_id, gives_up_at=ends, incarnation=number):

@@ -122,6 +122,11 @@ class TaskBook:
         """Whether an agent was given the task before and did not answer."""
         return task.task_id in self._cut_off
 
+    def deaths_of(self, task: Task) -> int:
+        """How often the task was in flight at a death."""
+        row = self._store.row(task.task_id) if self.may_have_run(task) else None
+        return row.deaths if row else 0
+
     def start(self, task: Task, agent_id: str, *, gives_up_at: float, incarnation: int = 0) -> bool:
         """The task is that agent's now. Call it before the agent is told: then no run is forgotten.
 

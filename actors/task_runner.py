@@ -30,12 +30,14 @@ _CUT_SHORT = (FailureKind.MAX_TURNS, FailureKind.BUDGET)
 class Job:
     """A task as it was handed to this agent, for the `attempt`-th time.
 
-    `may_have_run`: an agent was given it before and was cut off.
+    `may_have_run`: an agent was given it before and was cut off. `last_life`: one more fall of an
+    agent that works on it makes it poison.
     """
 
     task: Task
     attempt: int
     may_have_run: bool = False
+    last_life: bool = False
 
 
 class TaskRunner:

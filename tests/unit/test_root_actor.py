@@ -663,3 +663,11 @@ def test_a_fleet_that_stops_restarts_nobody(fleet: Fleet) -> None:
     fleet.root.drain("stopping", keep_waiting=True).get(timeout=5)
     with pytest.raises(FleetStopped):
         fleet.root.restart_agent("agent_000").get(timeout=5)
+
+
+def test_an_agent_is_told_when_one_more_fall_makes_its_task_poison(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a")
+    fleet.fall("agent_000", 1)
+    fleet.fall("agent_000", 2)
+    assert [order["last_life"] for _, order in fleet.bus.given] == [False, False, True]
