@@ -95,7 +95,7 @@ class ClaudeAgent(pykka.ThreadingActor):
         self.agent_id = agent_id
         self.current_task: Task | None = None
         self.is_running = False
-        self._is_last_life = False
+        self._job: Job | None = None
         self._protocol = protocol
         self._warm_for = warm_for
         self._on_ended = on_ended
@@ -122,8 +122,8 @@ class ClaudeAgent(pykka.ThreadingActor):
     def on_stop(self) -> None:
         """Interrupt what runs, end the container, remove its folders."""
         self.is_running = False
-        if self.current_task is not None:
-            self._runner.cancel(self.current_task.task_id)
+        if self._job is not None:
+            self._runner.cancel(self._job.number)
         self._work.put(None)
         self._worker.join(timeout=5.0)
         self._seat.close()
@@ -142,10 +142,10 @@ class ClaudeAgent(pykka.ThreadingActor):
         match message:
             case AgentMessage(message_type=MessageType.TASK_REQUEST):
                 self._take(message)
-            case AgentMessage(payload={"command": "cancel", "task_id": str(task_id)}):
-                self._runner.cancel(task_id)
+            case AgentMessage(payload={"command": "cancel", "number": int(number)}):
+                self._runner.cancel(number)
             case _Finished(request, result):
-                self.current_task = None
+                self.current_task = self._job = None
                 self._respond(request, result)
             case _Tidy():
                 self._tell_state("ready")
@@ -189,11 +189,11 @@ class ClaudeAgent(pykka.ThreadingActor):
         job = Job(
             task,
             int(payload.get("attempt", 1)),
+            number=int(payload.get("number", 0)),
             may_have_run=bool(payload.get("may_have_run", False)),
             last_life=bool(payload.get("last_life", False)),
         )
-        self.current_task = task
-        self._is_last_life = job.last_life
+        self.current_task, self._job = task, job
         self._work.put(lambda: self._run(request, job))
 
     def _run(self, request: AgentMessage, job: Job) -> None:
@@ -224,7 +224,7 @@ class ClaudeAgent(pykka.ThreadingActor):
     def _end(self, crash: AgentCrash, task_id: str | None) -> None:
         payload = {"crash": crash.kind.value, "message": crash.detail, "task_id": task_id}
         self._protocol.send(ORCHESTRATOR, MessageType.ERROR, payload)
-        if self.current_task is not None and self._is_last_life:
+        if self._job is not None and self._job.last_life:
             crash = crash.by_poison()
         self._on_ended(crash)
 

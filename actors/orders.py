@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from understudy.transport import Agent2AgentProtocol, AgentMessage
 
+    from .task_book import Running
+
 _log = logging.getLogger(__name__)
 
 
@@ -39,9 +41,10 @@ class Orders:
         """
         self._protocol.send_task_request(agent_id, order, self._answered, timeout_s=timeout_s)
 
-    def cancel(self, agent_id: str, task_id: str) -> None:
-        """Tell the agent to end that task; one that is out of reach is not told."""
-        payload = {"command": "cancel", "task_id": task_id}
+    def cancel(self, running: Running) -> None:
+        """Tell the agent to end that run of the task; one that is out of reach is not told."""
+        agent_id, number = running.agent_id, running.number
+        payload = {"command": "cancel", "task_id": running.task.task_id, "number": number}
         try:
             self._protocol.send(agent_id, MessageType.COORDINATION, payload)
         except TransportError as error:

@@ -145,7 +145,7 @@ class RootActor(pykka.ThreadingActor):
             return False
         running.canceled = True
         running.gives_up_at = self._clock() + CANCEL_GRACE_S
-        self._orders.cancel(running.agent_id, task_id)
+        self._orders.cancel(running)
         return True
 
     def restart_agent(self, name: str) -> dict[str, Any]:
@@ -370,6 +370,7 @@ class RootActor(pykka.ThreadingActor):
         ends, number = self._clock() + task.timeout + _OVERTIME_S, agent.incarnation
         if not self._book.start(task, agent_id, gives_up_at=ends, incarnation=number):
             return
+        order["number"] = self._book.running[task.task_id].number
         try:
             self._orders.give(agent_id, order, timeout_s=task.timeout + 2 * _OVERTIME_S)
         except (EncodeError, FrameTooLarge) as error:

@@ -83,7 +83,7 @@ class Steering:
         if now and (running := self._running(agent)) and not running.canceled:
             running.recalled = f"{name} is suspended by request"
             running.gives_up_at = self._clock() + CANCEL_GRACE_S
-            self._orders.cancel(name, running.task.task_id)
+            self._orders.cancel(running)
         return {"agent": name, "changed": changed, "current_task": agent.task_id}
 
     def resume(self, name: str) -> dict[str, Any]:

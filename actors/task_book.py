@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 class Running:
     """A task that an agent holds, until its answer or the agent's end.
 
-    `recalled` says why it is taken from the agent to wait again.
+    `number` tells this run from every other one, also of the same attempt. `recalled` says why it
+    is taken from the agent to wait again.
     """
 
     task: Task
     agent_id: str
     attempt: int
     gives_up_at: float
+    number: int = 0
     canceled: bool = False
     recalled: str | None = None
 
@@ -139,7 +141,8 @@ class TaskBook:
             self._tell_end(task.task_id, self._store.result(task.task_id))
             return False
         self._attempts[task.task_id] = attempt
-        self.running[task.task_id] = Running(task, agent_id, attempt, gives_up_at)
+        number = next(self._order)
+        self.running[task.task_id] = Running(task, agent_id, attempt, gives_up_at, number)
         self.publish(task.task_id, "started", agent_id)
         return True
 

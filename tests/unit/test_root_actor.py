@@ -153,6 +153,13 @@ class Fleet:
         self.root.submit(tasks, handles).get(timeout=5)
         return handles
 
+    def canceled(self) -> list[tuple[str, str, int]]:
+        return [
+            (agent, order["task_id"], order["number"])
+            for agent, order in self.bus.orders
+            if order["command"] == "cancel"
+        ]
+
     def given(self) -> list[tuple[str, str]]:
         return [(agent, order["task"]["task_id"]) for agent, order in self.bus.given]
 
@@ -399,7 +406,7 @@ def test_a_running_task_is_canceled_by_its_agent(fleet: Fleet) -> None:
     fleet.ready("agent_000")
     (handle,) = fleet.submit("a")
     assert fleet.root.cancel("a").get(timeout=5)
-    assert fleet.bus.orders == [("agent_000", {"command": "cancel", "task_id": "a"})]
+    assert fleet.canceled() == [("agent_000", "a", fleet.bus.given[0][1]["number"])]
     assert not handle.done()
     fleet.answer("agent_000", "a", kind=FailureKind.CANCELED)
     assert handle.wait(1).failure_kind == "canceled"
@@ -609,7 +616,7 @@ def test_a_suspension_at_once_takes_the_task_back_at_no_cost(fleet: Fleet) -> No
     fleet.ready("agent_000")
     fleet.submit("a")
     fleet.root.suspend_agent("agent_000", now=True).get(timeout=5)
-    assert fleet.bus.orders == [("agent_000", {"command": "cancel", "task_id": "a"})]
+    assert fleet.canceled() == [("agent_000", "a", fleet.bus.given[0][1]["number"])]
     fleet.answer("agent_000", "a", kind=FailureKind.CANCELED)
     fleet.state("agent_000")
     fleet.ready("agent_001")
@@ -671,3 +678,15 @@ def test_an_agent_is_told_when_one_more_fall_makes_its_task_poison(fleet: Fleet)
     fleet.fall("agent_000", 1)
     fleet.fall("agent_000", 2)
     assert [order["last_life"] for _, order in fleet.bus.given] == [False, False, True]
+
+
+def test_a_cancellation_of_one_run_is_none_of_the_next_run_of_the_task(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a")
+    fleet.root.suspend_agent("agent_000", now=True).get(timeout=5)
+    fleet.answer("agent_000", "a", kind=FailureKind.CANCELED)
+    fleet.root.resume_agent("agent_000").get(timeout=5)
+    fleet.state("agent_000")
+    numbers = [order["number"] for _, order in fleet.bus.given]
+    assert len(set(numbers)) == 2
+    assert fleet.canceled() == [("agent_000", "a", numbers[0])]
