@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .backoff import Backoff
+from .budget import Budget
 from .context import ChildContext
 from .control import EXIT_PERMANENT
 from .errors import (
@@ -26,6 +27,7 @@ __all__ = [
     "EXIT_PERMANENT",
     "AutoShutdown",
     "Backoff",
+    "Budget",
     "ChildContext",
     "ChildEvent",
     "ChildSpec",

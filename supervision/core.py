@@ -100,6 +100,11 @@ class SupervisorCore:
         """Whether `Finished` came out."""
         return self._finished
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether it is ending: nothing is started any more."""
+        return self._decisions.closing
+
     def is_running(self, child_id: str) -> bool:
         """Whether that child has a process, as far as is known here."""
         child = self._steps.children.get(child_id)

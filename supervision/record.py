@@ -48,7 +48,9 @@ class Record:
     @property
     def can_start(self) -> bool:
         """Whether it is started together with a sibling."""
-        lasting = self.spec.restart is not Restart.TEMPORARY and self.state is not ChildState.FAILED
+        # A temporary one comes once: also when a sibling fell before its turn had come.
+        comes = self.spec.restart is not Restart.TEMPORARY or self.incarnation == 0
+        lasting = comes and self.state is not ChildState.FAILED
         return lasting and not self.unwanted and not self.is_dry and self.account.pays_for_start
 
     @property
