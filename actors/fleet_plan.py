@@ -21,7 +21,7 @@ from .fleet_specs import (
 )
 from .gateway.credentials import Credentials
 from .podman import image_tag
-from .retries import RootLimits, wait_before
+from .retries import RootLimits, tries_within
 from .worst_case import WorstCase, worst_case
 
 if TYPE_CHECKING:
@@ -154,8 +154,7 @@ def _rounded(value: float | None) -> float | None:
 def _spend(settings: Settings) -> dict[str, Any]:
     """What bounds the spending: nothing in the settings is in dollars."""
     limits, timeout_s = RootLimits.of(settings), settings.orchestrator.task_timeout
-    counting = itertools.count(1)
-    free = sum(1 for _ in itertools.takewhile(_has_wait(limits, timeout_s), counting))
+    free = tries_within(limits, timeout_s)
     runs = limits.max_attempts + free
     tasks = settings.task_queue.max_size + min(
         settings.orchestrator.max_workers, settings.orchestrator.num_agents
@@ -170,10 +169,6 @@ def _spend(settings: Settings) -> dict[str, Any]:
         "tasks": tasks,
         "turns": runs * turns * tasks,
     }
-
-
-def _has_wait(limits: RootLimits, timeout_s: float) -> Any:  # noqa: ANN401 - a predicate
-    return lambda tries: wait_before(tries, limits, timeout_s) is not None
 
 
 def _stop_s(settings: Settings, supervisors: tuple[SupervisorSpec, ...]) -> float:

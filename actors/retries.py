@@ -62,3 +62,11 @@ def wait_before(tries: int, limits: RootLimits, timeout_s: float) -> float | Non
     """
     wait_s = min(limits.retry_wait_max_s, limits.retry_wait_min_s * 2.0 ** min(tries - 1, 60))
     return None if tries * wait_s > timeout_s else wait_s
+
+
+def tries_within(limits: RootLimits, timeout_s: float) -> int:
+    """How many new tries a task of that timeout has at most, while the API fails."""
+    tries = 0
+    while wait_before(tries + 1, limits, timeout_s) is not None:
+        tries += 1
+    return tries

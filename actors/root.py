@@ -292,6 +292,8 @@ class RootActor(pykka.ThreadingActor):
                 agent.restarts += not agent.renewing
             case "gave_up" | "stopped":
                 self._on_gone(agent, event)
+            case _:
+                pass
 
     def _on_exit(self, agent: AgentRecord, event: ChildEvent) -> None:
         running = self._book.running.get(agent.task_id) if agent.task_id else None

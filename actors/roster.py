@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 AgentState = Literal[
     "starting", "warming", "ready", "busy", "tidying", "stopping", "down", "failed"
 ]
-_SERVICE_STATES = {"exited": "down", "restarting": "down", "gave_up": "failed"}
+_SERVICE_STATES = {
+    "starting": "starting", "ready": "ready", "exited": "down", "restarting": "down",
+    "gave_up": "failed", "stopped": "stopped",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -104,7 +107,9 @@ class ServiceRecord:
 
     def note(self, event: ChildEvent) -> None:
         """Take what happened to it."""
-        self.state = _SERVICE_STATES.get(event.kind, event.kind)
+        if event.kind not in _SERVICE_STATES:
+            return
+        self.state = _SERVICE_STATES[event.kind]
         self.incarnation = event.incarnation
         self.restarts += event.kind == "restarting"
         self.pid = event.info.get("pid")

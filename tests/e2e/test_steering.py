@@ -81,7 +81,9 @@ def test_a_suspended_agent_takes_no_task_until_it_goes_on(
     until(lambda: agent(program)["state"] == "ready")
     assert program.run("status", "--json").json["queued"] == 1
     assert agent(program)["suspended"]
-    assert "suspended" in program.run("status").out
+    shown = program.run("status").out
+    assert "suspended: agent_000" in shown
+    assert "gateway" in shown
     assert "ready, suspended" in program.run("tree").out
     assert program.run("resume", "agent_000", "--json").json["changed"]
     until(lambda: program.run("result", task_id, "--json").code == 0)

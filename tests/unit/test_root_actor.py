@@ -74,7 +74,7 @@ class Fleet:
         self.store = TaskStore(path / "tasks.db")
         self.ended: list[str] = []
         self.renewed: list[str] = []
-        self.recorded: list[tuple[str, ...]] = []
+        self.recorded: list[tuple[str, str]] = []
         book = TaskBook(
             TaskQueue(max_size=100, clock=self.clock), self.store, "run", clock=self.clock
         )
@@ -87,11 +87,15 @@ class Fleet:
             limits,
             kill_agent=self.ended.append,
             renew_child=self.renewed.append,
-            record=lambda *event: self.recorded.append(event[:2]),
+            record=self.record,
             on_hopeless=on_hopeless,
             clock=self.clock,
         )
         self.root: Any = self.ref.proxy()
+
+    def record(self, name: str, kind: str, text: str) -> None:
+        assert text
+        self.recorded.append((name, kind))
 
     def close(self) -> None:
         self.ref.stop()
