@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_EXIT_CRASHED = 1
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -281,8 +280,7 @@ def main(context: ChildContext) -> None:
         policy = POLICIES[crash.kind]
         if policy.permanent:
             context.fail_permanently(crash.kind.value, f"{crash.detail} ({policy.mend})")
-        context.report_failure(crash.detail)
-        raise SystemExit(_EXIT_CRASHED)
+        context.fail(crash.kind.value, crash.detail)
 
 
 def _make_seat(plan: SeatPlan, on_event: Callable[[dict[str, Any]], None]) -> Seat:

@@ -8,7 +8,15 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .control import EXIT_ORPHANED, EXIT_PERMANENT, READ_BYTES, ControlReader, pack
+from .budget import check_amount
+from .control import (
+    EXIT_CRASH,
+    EXIT_ORPHANED,
+    EXIT_PERMANENT,
+    READ_BYTES,
+    ControlReader,
+    pack,
+)
 from .ladder import ORPHAN_GRACE_S
 
 if TYPE_CHECKING:
@@ -60,8 +68,22 @@ class ChildContext:
             self._is_ready = True
         self._send(frame)
 
-    def fail_permanently(self, kind: str, message: str) -> NoReturn:
-        """End this child and have it not started again.
+    def spent(self, amount: float) -> None:
+        """Tell the supervisor that this child has spent so much more, for its `Budget`.
+
+        Whoever measures it tells it once: in here, or the parent by `Supervisor.spent`.
+
+        Args:
+            amount: in the unit of the budget.
+
+        Raises:
+            InvalidSpec: it is no finite number of 0 or more.
+        """
+        check_amount(self.id, "spent", amount)
+        self._send(pack({"kind": "spent", "amount": amount}))
+
+    def fail(self, kind: str, message: str) -> NoReturn:
+        """End this child for a reason that its supervisor may know; it may be started again.
 
         In the main thread this is a SystemExit, so that what the target opened is closed on the
         way out; in another thread the process ends at once.
@@ -71,10 +93,18 @@ class ChildContext:
             message: for people: the exit reason's `detail`.
         """
         self.report_failure(message, kind=kind)
+        self._end(EXIT_CRASH)
+
+    def fail_permanently(self, kind: str, message: str) -> NoReturn:
+        """End this child, as `fail` does, and have it not started again."""
+        self.report_failure(message, kind=kind, for_good=True)
+        self._end(EXIT_PERMANENT)
+
+    def _end(self, code: int) -> NoReturn:
         if threading.current_thread() is threading.main_thread():
-            raise SystemExit(EXIT_PERMANENT)
-        self.say_bye(EXIT_PERMANENT)
-        os._exit(EXIT_PERMANENT)
+            raise SystemExit(code)
+        self.say_bye(code)
+        os._exit(code)
 
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Call it when the supervisor asks the child to end; at once if it has asked already."""
@@ -115,9 +145,12 @@ class ChildContext:
         )
         thread.start()
 
-    def report_failure(self, message: str, *, kind: str | None = None) -> None:
-        """Tell the parent why this child is about to end; with a `kind` it ends for good."""
-        self._send(pack({"kind": "failed", "message": message, "failure_kind": kind}))
+    def report_failure(
+        self, message: str, *, kind: str | None = None, for_good: bool = False
+    ) -> None:
+        """Tell the parent why this child is about to end, and whether for good."""
+        record = {"kind": "failed", "message": message, "failure_kind": kind, "for_good": for_good}
+        self._send(pack(record))
 
     def say_bye(self, exit_code: int) -> None:
         """Tell the parent the exit code, which it may not learn in any other way."""

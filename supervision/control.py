@@ -1,7 +1,8 @@
 """The words between a parent and its child, over the socket that is also the child's lifeline.
 
 Parent to child: `start` (always the first), `stop`, `ping`.
-Child to parent: `ready`, `pong`, `failed` (why it is about to end), `bye` (with its exit code).
+Child to parent: `ready`, `pong`, `spent` (an amount, for its budget), `failed` (why it is about to
+end), `bye` (with its exit code).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EXIT_CRASH = 1
+"""The exit code of a child that failed; another start may succeed."""
 EXIT_PERMANENT = 70
 """The exit code that says: starting me again is no use."""
 EXIT_ORPHANED = 71

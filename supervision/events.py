@@ -71,6 +71,22 @@ class ChildEvent:
     info: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
+def describe(event: ChildEvent) -> str:
+    """The event in one line, for people."""
+    text = f"{event.child_id} (incarnation {event.incarnation}) {event.kind}"
+    if event.delay_s is not None:
+        text += f" in {event.delay_s:.2g} s"
+    elif event.kind in ("budget_warning", "budget_spent"):
+        text += f": {event.info['spent']:g} of {event.info['limit']:g} {event.info.get('unit', '')}"
+    elif event.kind == "spared":
+        text += f": we stood still for {event.info['away_s']:.3g} s; it gets a fresh interval"
+    elif event.reason is not None and event.kind != "stopped":
+        text += f": {event.reason.kind}"
+        if event.reason.detail:
+            text += f", {event.reason.detail}"
+    return text
+
+
 class ChildState(StrEnum):
     """Where a child stands."""
 

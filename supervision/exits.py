@@ -34,7 +34,8 @@ class Ending:
         rung: the last rung of the stop ladder that was used.
         verdict: why its supervisor killed it, when that was not for a request.
         said: what it said about its own failure.
-        failure_kind: the word with which it said that it failed for good.
+        failure_kind: the word with which it said how it failed.
+        for_good: whether it said that starting it again is no use.
     """
 
     code: int | None = None
@@ -43,6 +44,7 @@ class Ending:
     verdict: ExitKind | None = None
     said: str = ""
     failure_kind: str | None = None
+    for_good: bool = False
 
 
 def explain_exit(ending: Ending) -> ExitReason:
@@ -59,7 +61,7 @@ def _kind(ending: Ending) -> ExitKind:
     code = ending.code
     if ending.verdict is not None:
         return ending.verdict
-    if ending.failure_kind is not None or code == EXIT_PERMANENT:
+    if ending.for_good or code == EXIT_PERMANENT:
         return "permanent"
     if code == 0:
         return "shutdown" if ending.asked else "normal"

@@ -1,8 +1,13 @@
-"""Hung is not dead: pings that a child's own loop must answer. Pure; time is passed in."""
+"""Hung is not dead: pings that a child's own loop must answer. Pure; clocks are passed in."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from .patience import Patience
+
+if TYPE_CHECKING:
+    from .patience import Clocks
 
 
 class Liveness:
@@ -11,40 +16,55 @@ class Liveness:
     A ping goes out half an interval after the last answer and must be answered within an interval:
     a loop that gets stuck is found within one and a half. Only one ping is on its way at a time.
 
-    When *we* were late, because our own process or machine stood still, the child gets a new
-    chance: its answer may be waiting unread.
+    When we stood still ourselves (`Patience`), the child gets a new ping and a fresh interval: its
+    answer may be waiting unread, or it stood still with us.
 
     Args:
         interval_s: how long a loop may be silent.
-        now: when the child became ready, in monotonic seconds.
+        clocks: when the child became ready.
     """
 
-    def __init__(self, interval_s: float, now: float) -> None:
+    def __init__(self, interval_s: float, clocks: Clocks) -> None:
         self._interval_s = interval_s
         self._number = 0
-        self._waiting = False
-        self.wakes_at = now + interval_s / 2
-        """When `due` must be asked next."""
+        self._patience: Patience | None = None
+        self._ping_at = clocks.now + interval_s / 2
 
     @property
     def number(self) -> int:
         """The number of the last ping; an answer must carry it."""
         return self._number
 
-    def due(self, now: float) -> Literal["ping", "hung"] | None:
-        """What must be done now."""
-        if now < self.wakes_at:
-            return None
-        late_s = now - self.wakes_at
-        if self._waiting and late_s <= self._interval_s / 2:
-            return "hung"
+    @property
+    def wakes_at(self) -> float:
+        """When `due` must be asked next, in monotonic seconds."""
+        return self._ping_at if self._patience is None else self._patience.wakes_at
+
+    @property
+    def away_s(self) -> float:
+        """How long we stood still, when `due` last said `doubt`."""
+        return 0.0 if self._patience is None else self._patience.away_s
+
+    def due(self, clocks: Clocks) -> Literal["ping", "doubt", "hung"] | None:
+        """What must be done now; with `doubt`, a ping must be sent as well."""
+        if self._patience is None:
+            return self._ping(clocks) if clocks.now >= self._ping_at else None
+        match self._patience.look(clocks):
+            case "over":
+                return "hung"
+            case "doubt":
+                self._number += 1
+                return "doubt"
+            case None:
+                return None
+
+    def _ping(self, clocks: Clocks) -> Literal["ping"]:
         self._number += 1
-        self._waiting = True
-        self.wakes_at = now + self._interval_s
+        self._patience = Patience(self._interval_s, clocks)
         return "ping"
 
     def answered(self, number: int, now: float) -> None:
         """Take an answer; one to an older ping says nothing about now and is dropped."""
-        if self._waiting and number == self._number:
-            self._waiting = False
-            self.wakes_at = now + self._interval_s / 2
+        if self._patience is not None and number == self._number:
+            self._patience = None
+            self._ping_at = now + self._interval_s / 2

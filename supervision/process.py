@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.transport.errors import TransportError
 
+from .budget import is_amount
 from .control import READ_BYTES, ControlReader, pack
 from .exits import Ending, explain_exit
 from .ladder import Rung, Step, stop_ladder
 from .liveness import Liveness
+from .patience import Clocks, Patience
 
 if TYPE_CHECKING:
     import socket
@@ -46,6 +48,9 @@ class Process:
         incarnation: which start of it this is.
         forks: where its process comes from; open until the child has ended.
         on_ready: called once with what the child gave to `ready()`.
+        on_spent: called with each amount that it says it has spent.
+        on_spared: called when it was late and so were we, with how many seconds we stood still and
+            what it is waited for: it was given a fresh interval.
         on_exit: called once, as the last thing, with why it ended.
 
     Raises:
@@ -60,6 +65,8 @@ class Process:
         *,
         on_ready: Callable[[dict[str, Any]], None],
         on_exit: Callable[[ExitReason], None],
+        on_spent: Callable[[float], None] | None = None,
+        on_spared: Callable[[float, str], None] | None = None,
     ) -> None:
         self.id = spec.id
         self.incarnation = incarnation
@@ -71,6 +78,8 @@ class Process:
         self._control: socket.socket | None = None
         self._on_ready = on_ready
         self._on_exit = on_exit
+        self._on_spent = on_spent
+        self._on_spared = on_spared
         self._ending = Ending()
         self._reader = ControlReader()
         self._is_ready = False
@@ -140,8 +149,29 @@ class Process:
         if self._control is not None:
             self._reactor.add_reader(self._control.fileno(), self._read_control)
         if not self._is_ready:
-            self._later("start", self._spec.start_timeout_s, self._on_start_timeout)
+            self._await_start(Patience(self._spec.start_timeout_s, Clocks.read()))
         self._forks.adopt(self._kill)
+
+    def _await_start(self, patience: Patience) -> None:
+        delay_s = max(0.0, patience.wakes_at - time.monotonic())
+        self._later("start", delay_s, lambda: self._check_start(patience))
+
+    def _check_start(self, patience: Patience) -> None:
+        verdict = patience.look(Clocks.read())
+        if verdict == "over":
+            self._on_start_timeout()
+            return
+        if verdict == "doubt":
+            self._spare(patience.away_s, "its readiness")
+        self._await_start(patience)
+
+    def _spare(self, away_s: float, what: str) -> None:
+        _log.warning(
+            "%s (process %s) is spared: this process stood still for %.3g s while it waited for %s",
+            *(self.id, self.pid, away_s, what),
+        )
+        if self._on_spared is not None:
+            self._on_spared(away_s, what)
 
     def _on_start_timeout(self) -> None:
         limit = f"start_timeout_s ({self._spec.start_timeout_s:g} s)"
@@ -177,6 +207,10 @@ class Process:
             case {"kind": "failed", "message": str(said), "failure_kind": str() | None as kind}:
                 self._ending.said = self._ending.said or said
                 self._ending.failure_kind = self._ending.failure_kind or kind
+                self._ending.for_good = self._ending.for_good or record.get("for_good") is True
+            case {"kind": "spent", "amount": amount} if is_amount(amount):
+                if self._on_spent is not None:
+                    self._on_spent(float(amount))
             case {"kind": "bye", "exit_code": int(code)} if self._ending.code is None:
                 self._ending.code = code
             case _:
@@ -189,7 +223,7 @@ class Process:
             return
         interval_s = self._spec.liveness_interval_s
         if interval_s is not None:
-            self._liveness = Liveness(interval_s, time.monotonic())
+            self._liveness = Liveness(interval_s, Clocks.read())
             self._schedule_ping(self._liveness)
         self._on_ready(info)
 
@@ -200,13 +234,16 @@ class Process:
         self._later("liveness", delay_s, lambda: self._check(liveness))
 
     def _check(self, liveness: Liveness) -> None:
-        match liveness.due(time.monotonic()):
+        match liveness.due(Clocks.read()):
             case "hung":
                 interval = f"liveness_interval_s ({self._spec.liveness_interval_s:g} s)"
                 self._condemn(
                     "hung", f"no answer from its loop for {interval}; {self._where_stack()}"
                 )
                 return
+            case "doubt":
+                self._spare(liveness.away_s, "an answer from its loop")
+                self._say({"kind": "ping", "number": liveness.number})
             case "ping":
                 self._say({"kind": "ping", "number": liveness.number})
             case None:

@@ -8,31 +8,35 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
 from .core import SupervisorCore
-from .errors import SupervisorStopping
-from .events import ChildState, ExitReason
-from .scenario import Ask, Exit, FailStart, Together, Wait
+from .errors import InvalidSpec, SupervisorStopping, UnknownChild
+from .events import ChildEvent, ChildState, ExitReason
+from .scenario import Allow, Ask, Exit, FailStart, Spend, Together, Wait
 from .signals import (
     Answer,
     Begin,
     ChildExited,
     ChildReady,
     Finished,
+    Grant,
     Request,
     Result,
     Shutdown,
+    Spent,
     Start,
     Stop,
+    Tell,
     Tick,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from .scenario import Scenario, Step
+    from .scenario import Event, Scenario, Step
     from .signals import Command, Input
 
 Edge = Literal["start", "end"]
 
+_BUDGET = ("budget_warning", "budget_spent")
 _STATES = {
     ChildState.READY: "running",
     ChildState.STARTING: "running",
@@ -110,19 +114,28 @@ class _Player:
             case _:
                 self._feed(self._inputs(step))
 
-    def _inputs(self, step: Exit | FailStart | Ask) -> list[Input]:
+    def _inputs(self, step: Event) -> list[Input]:
         match step:
-            case Exit(child_id, reason):
-                if child_id not in self._alive:
-                    self._say("not_running", child=child_id)
-                    return []
-                self._say("exit", child=child_id, reason=reason)
-                return [ChildExited(child_id, self._alive.pop(child_id), ExitReason(reason))]
             case FailStart(child_id, times):
                 self._failing[child_id] = times
                 return []
             case Ask(op, child_id, spec):
                 return [Request(op, child_id, spec)]
+            case Allow(child_id, amount):
+                return [Grant(child_id, amount)]
+            case Exit() | Spend():
+                return self._of_process(step)
+
+    def _of_process(self, step: Exit | Spend) -> list[Input]:
+        child_id = step.child_id
+        if child_id not in self._alive:
+            self._say("not_running", child=child_id)
+            return []
+        if isinstance(step, Spend):
+            return [Spent(child_id, self._alive[child_id], step.amount)]
+        self._say("exit", child=child_id, reason=step.reason)
+        reason = ExitReason(step.reason, failure_kind=step.kind)
+        return [ChildExited(child_id, self._alive.pop(child_id), reason)]
 
     def _wait(self, seconds: float) -> None:
         ends = self._now + seconds
@@ -136,9 +149,17 @@ class _Player:
         for happened in inputs:
             # A request to one that is ending finds nobody, as in OTP.
             with contextlib.suppress(SupervisorStopping):
-                self._do(self._core.handle(happened, self._now))
+                self._try(happened)
         while self._replies:
             self._do(self._core.handle(self._replies.popleft(), self._now))
+
+    def _try(self, happened: Input) -> None:
+        try:
+            self._do(self._core.handle(happened, self._now))
+        except (InvalidSpec, UnknownChild):
+            if not isinstance(happened, Grant):
+                raise
+            self._say("no_budget", child=happened.child_id)
 
     def _do(self, commands: list[Command]) -> None:
         for command in commands:
@@ -149,6 +170,15 @@ class _Player:
                     self._stop(child_id)
                 case Answer(op, child_id, result) if result is not Result.STOPPING:
                     self._answer(op.value, child_id, result.value)
+                case Tell(ChildEvent(child_id=child_id, kind=kind, info=info)) if kind in _BUDGET:
+                    self._events.append(
+                        {
+                            "event": kind,
+                            "child": child_id,
+                            "spent": info["spent"],
+                            "limit": info["limit"],
+                        }
+                    )
                 case Finished():
                     self._say("supervisor_exit", reason="shutdown")
                 case _:

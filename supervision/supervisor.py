@@ -20,7 +20,7 @@ from .errors import (
     SupervisorStopping,
     UnknownChild,
 )
-from .events import ChildEvent, ChildStatus, ExitReason, SupervisorStatus
+from .events import ChildEvent, ChildStatus, ExitReason, SupervisorStatus, describe
 from .process import Process
 from .signals import (
     AddChild,
@@ -29,11 +29,14 @@ from .signals import (
     ChildExited,
     ChildReady,
     Finished,
+    Grant,
     Op,
     Renew,
     Request,
     Result,
     Shutdown,
+    Spared,
+    Spent,
     Start,
     Stop,
     StopChild,
@@ -164,7 +167,8 @@ class Supervisor(pykka.ThreadingActor):
         """Start a known child that does not run; return when it is ready or failed.
 
         Returns:
-            `ok`, `not_found`, `running`, `restarting` or `start_failed`; it is not tried again.
+            `ok`, `not_found`, `running`, `restarting`, `no_budget` (it must be granted more first)
+            or `start_failed`; it is not tried again.
 
         Raises:
             SupervisorStopping: it is too late.
@@ -206,24 +210,47 @@ class Supervisor(pykka.ThreadingActor):
             self._processes[child_id].kill("hung", detail)
 
     def renew_child(self, child_id: str) -> None:
-        """End a child in good order and start it again; returns at once.
-
-        As it is wished, it is no restart that counts, and there is no wait before the start.
+        """End a child in good order and start it again, at once and uncounted; returns at once.
 
         Raises:
             UnknownChild: there is none of that id.
-            SupervisorStopping: it is too late.
         """
         self._handle(Renew(child_id))
 
     def report(self) -> SupervisorStatus:
         """The rules, the restarts that count now, and the children."""
-        spec = self._spec
-        used = self._core.restarts_in_window(self._clock())
-        children = tuple(self.status())
-        return SupervisorStatus(
-            spec.id, spec.strategy.value, spec.intensity, spec.period_s, used, children
-        )
+        spec, used = self._spec, self._core.restarts_in_window(self._clock())
+        rules = (spec.id, spec.strategy.value, spec.intensity, spec.period_s)
+        return SupervisorStatus(*rules, used, tuple(self.status()))
+
+    def spent(self, child_id: str, amount: float, incarnation: int | None = None) -> None:
+        """Count what a child has spent, as its meter says; see `Budget`.
+
+        What a child says by `ChildContext.spent` is counted without this.
+
+        Args:
+            child_id: one that is not known any more is left alone.
+            amount: in the unit of its budget.
+            incarnation: which start of it spent that; None: the last.
+
+        Raises:
+            InvalidSpec: the amount is no finite number of 0 or more.
+        """
+        last = next((s.incarnation for s in self._core.status() if s.child_id == child_id), 0)
+        self._handle(Spent(child_id, last if incarnation is None else incarnation, amount))
+
+    def grant(self, child_id: str, amount: float) -> None:
+        """Let a child spend more; one that ended for want of it is started again.
+
+        Args:
+            child_id: which.
+            amount: in the unit of its budget, on top of its limit.
+
+        Raises:
+            InvalidSpec: it has no budget, or the amount is no finite number of 0 or more.
+            UnknownChild: there is none of that id.
+        """
+        self._handle(Grant(child_id, amount))
 
     def status(self) -> list[ChildStatus]:
         """How the children stand, in start order."""
@@ -301,8 +328,20 @@ class Supervisor(pykka.ThreadingActor):
         def on_exit(reason: ExitReason) -> None:
             self._report(ChildExited(spec.id, incarnation, reason))
 
+        def on_spent(amount: float) -> None:
+            self._report(Spent(spec.id, incarnation, amount))
+
+        def on_spared(away_s: float, what: str) -> None:
+            self._report(Spared(spec.id, incarnation, away_s, what))
+
         try:
-            process = Process(spec, incarnation, self._forks, on_ready=on_ready, on_exit=on_exit)
+            process = Process(
+                *(spec, incarnation, self._forks),
+                on_ready=on_ready,
+                on_exit=on_exit,
+                on_spent=on_spent,
+                on_spared=on_spared,
+            )
             process.start()
         except SpawnFailed as error:
             on_exit(ExitReason("crash", detail=str(error)))
@@ -341,20 +380,10 @@ class Supervisor(pykka.ThreadingActor):
             _log.exception("the listener of supervisor %s failed on %r", self._spec.id, event)
 
 
-def describe(event: ChildEvent) -> str:
-    """The event in one line, for people."""
-    text = f"{event.child_id} (incarnation {event.incarnation}) {event.kind}"
-    if event.delay_s is not None:
-        text += f" in {event.delay_s:.2g} s"
-    elif event.reason is not None and event.kind != "stopped":
-        text += f": {event.reason.kind}"
-        if event.reason.detail:
-            text += f", {event.reason.detail}"
-    return text
-
-
 def _level(event: ChildEvent) -> int:
     if event.kind == "gave_up":
         return logging.ERROR
+    if event.kind in ("budget_warning", "budget_spent", "spared"):
+        return logging.WARNING
     fell = event.reason is not None and event.reason.kind not in ("normal", "shutdown")
     return logging.WARNING if event.kind == "exited" and fell else logging.INFO

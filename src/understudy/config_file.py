@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, cast
 import yaml
 
 from understudy.actors.errors import AgentError
+from understudy.supervision import yaml_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_MAX_FILE_BYTES = 1_000_000
 
 
 class ConfigurationError(AgentError):
@@ -95,21 +94,9 @@ def read_text(name: str) -> str:
         ConfigurationError: it cannot be read, is too large, or is not UTF-8.
     """
     try:
-        with open(name, "rb") as file:  # noqa: PTH123 - the name is shown as it was given
-            data = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(
-            name, None, None, f"the file cannot be read: {error.strerror or error}"
-        ) from error
-    if len(data) > _MAX_FILE_BYTES:
-        raise ConfigurationError(
-            name, None, None, f"the file has more than {_MAX_FILE_BYTES:,} bytes"
-        )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(name, line, None, "this is not UTF-8 text") from error
+        return yaml_file.read_text(name)
+    except yaml_file.InvalidFile as error:
+        raise ConfigurationError(name, error.line, None, error.detail) from error
 
 
 def compose(name: str, text: str) -> yaml.Node | None:
@@ -119,16 +106,9 @@ def compose(name: str, text: str) -> yaml.Node | None:
         ConfigurationError: it is not YAML.
     """
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else None
-        message = f"this is not YAML: {error.problem or error.context}"
-        raise ConfigurationError(name, line, None, message) from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(name, None, None, f"this is not YAML: {error}") from error
-    except RecursionError as error:
-        raise ConfigurationError(name, None, None, "it is nested too deeply") from error
+        return yaml_file.compose(name, text)
+    except yaml_file.InvalidFile as error:
+        raise ConfigurationError(name, error.line, None, error.detail) from error
 
 
 def _pairs(name: str, node: yaml.Node, section: str | None) -> Iterator[tuple[str, int, yaml.Node]]:

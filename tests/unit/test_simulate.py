@@ -9,8 +9,9 @@ from click.testing import CliRunner
 
 from understudy.cli.app import run_app
 from understudy.cli.simulate import simulate
-from understudy.supervision.scenario import InvalidScenario, parse
+from understudy.supervision.scenario import parse
 from understudy.supervision.simulate import play
+from understudy.supervision.written import Miswritten
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,13 +98,16 @@ def test_steps_together_are_all_there_before_the_supervisor_looks() -> None:
 
 
 BAD: list[tuple[object, str]] = [
-    ([], "scenario: must be a mapping"),
-    ({}, "scenario: needs supervisor"),
+    ([], "the file: must be a mapping"),
+    ({}, "the file: needs supervisor"),
     ({"supervisor": {"strategy": "all"}}, "supervisor strategy: .*one_for_one, one_for_all"),
     ({"supervisor": {"strategie": "x"}}, "supervisor strategie: is not known"),
     ({"supervisor": {"intensity": -1}}, "supervisor intensity: must be a whole number"),
     ({"supervisor": {"period": True}}, "supervisor period: must be a number"),
-    ({"supervisor": {"period": 0}}, "^supervisor period: must be more than 0 seconds$"),
+    (
+        {"supervisor": {"period": 0}},
+        "^supervisor period: must be more than 0 seconds .invalid_period.$",
+    ),
     ({"supervisor": {"children": {}}}, "supervisor children: must be a list"),
     ({"supervisor": {"children": [{}]}}, "supervisor child 1: needs id"),
     ({"supervisor": {"children": [{"id": "a"}] * 2}}, "more than one is named a"),
@@ -127,7 +131,7 @@ BAD: list[tuple[object, str]] = [
 
 @pytest.mark.parametrize(("data", "message"), BAD)
 def test_what_is_wrong_with_a_scenario_is_said_with_its_place(data: object, message: str) -> None:
-    with pytest.raises(InvalidScenario, match=message):
+    with pytest.raises(Miswritten, match=message):
         parse(data)
 
 
@@ -158,12 +162,15 @@ def test_the_tree_shows_each_step_with_what_follows_from_it(tmp_path: Path) -> N
     ("text", "place"),
     [
         ("supervisor: [", ":1: this is not YAML"),
-        ("supervisor:\n  children:\n    - id: a\n    - id: a\n", ":2: supervisor children: "),
+        (
+            "supervisor:\n  children:\n    - id: a\n    - id: a\n",
+            ":4: supervisor child 2 id: more than one is named a (duplicate_child)",
+        ),
         ("supervisor: {? [a, b] : 1}", ":1: a key must be a word"),
         ("a: &x [*x]", ": cannot be read: "),
         ("supervisor: {}\nsteps:\n  - exit: a\n  - exit: b\n    reason: x\n", ":5: step 2 reason"),
         ("supervisor:\n  intensity: 1\n  intensity: 2\n", ":3: intensity: is there twice"),
-        ("", ": scenario: must be a mapping"),
+        ("", ": the file: must be a mapping"),
         ("supervisor: !!python/name:os.system x\n", ":1: "),
     ],
 )

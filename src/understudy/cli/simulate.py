@@ -6,20 +6,19 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import click
-import yaml
 
-from understudy.config_file import ConfigurationError, compose, read_text
 from understudy.supervision.scenario import (
+    Allow,
     Ask,
     Exit,
     FailStart,
-    InvalidScenario,
+    Spend,
     Together,
     Wait,
-    describe,
     parse,
 )
 from understudy.supervision.simulate import play, play_by_step
+from understudy.supervision.yaml_file import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from understudy.supervision.scenario import Scenario, Step
     from understudy.supervision.simulate import Edge
 
-_MARKS = {"start": "+", "start_failed": "!", "stop": "-", "not_running": "?"}
+_MARKS = {"start": "+", "start_failed": "!", "stop": "-", "not_running": "?", "no_budget": "?"}
 
 
 @click.command()
@@ -40,80 +39,11 @@ def simulate(file: str, as_tree: bool, seed: int) -> int:
     FILE is YAML: `supervisor` (strategy, intensity, period, auto_shutdown, backoff, children) and
     `steps`. One JSON object a line says what happens. docs/supervision.md describes both.
     """
-    scenario = read_scenario(file)
+    scenario = load(file, parse)
     lines = draw(scenario, seed) if as_tree else map(json.dumps, play(scenario, seed=seed))
     for line in lines:
         click.echo(line)
     return 0
-
-
-def read_scenario(file: str) -> Scenario:
-    """The scenario of a YAML file.
-
-    Raises:
-        ConfigurationError: it cannot be read or is wrong; with the line and the step.
-    """
-    root = compose(file, read_text(file))
-    try:
-        return parse(_load(file, root))
-    except InvalidScenario as error:
-        place = describe(error.path)
-        raise ConfigurationError(file, _line(root, error.path), place, error.detail) from error
-
-
-def _load(file: str, root: yaml.Node | None) -> object:
-    if root is None:
-        return None
-    loader = yaml.SafeLoader("")
-    try:
-        _check_keys(file, root)
-        return loader.construct_document(root)  # pyright: ignore[reportUnknownMemberType]
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise ConfigurationError(file, line, None, str(error.problem)) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(file, None, None, f"cannot be read: {error}") from error
-    finally:
-        loader.dispose()
-
-
-def _check_keys(file: str, node: yaml.Node) -> None:
-    """Keys are words, each there once: of two, YAML would silently take the last."""
-    if isinstance(node, yaml.SequenceNode):
-        for part in node.value:
-            _check_keys(file, part)
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                raise ConfigurationError(file, line, None, "a key must be a word")
-            if key.value in seen:
-                raise ConfigurationError(file, line, key.value, "is there twice")
-            seen.add(key.value)
-            _check_keys(file, value)
-
-
-def _line(node: yaml.Node | None, path: tuple[str | int, ...]) -> int | None:
-    """The line of a place, or of the nearest that is there, from 1."""
-    line = node.start_mark.line + 1 if node else None
-    for part in path:
-        found = _part(node, part)
-        if found is None:
-            break
-        line, node = found
-    return line
-
-
-def _part(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | None:
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-        item: yaml.Node = node.value[part]
-        return item.start_mark.line + 1, item
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == part:
-                return key.start_mark.line + 1, value
-    return None
 
 
 # -- for people -----------------------------------------------------------------------------------
@@ -132,10 +62,13 @@ def draw(scenario: Scenario, seed: int) -> Iterator[str]:
             yield f"│  {'└─' if number == len(events) else '├─'} {_text(event)}"
 
 
-def _title(cause: Step | Edge) -> str:
+def _title(cause: Step | Edge) -> str:  # noqa: PLR0911 - a plain table
     match cause:
-        case Exit(child_id, reason):
-            return f"{child_id} ends: {reason}"
+        case Exit(child_id, reason, kind):
+            return f"{child_id} ends: {reason}" + (f" ({kind})" if kind else "")
+        case Spend(child_id, amount) | Allow(child_id, amount):
+            verb = "spends" if isinstance(cause, Spend) else "is granted"
+            return f"{child_id} {verb} {amount:g}"
         case FailStart(child_id, times):
             return f"the next {times} starts of {child_id} are to fail"
         case Ask(op, child_id):
@@ -156,6 +89,9 @@ def _text(event: dict[str, Any]) -> str:
             return f"  {child} is {state}"
         case {"event": "result", "op": op, "child": child, "result": result}:
             return f"= {op} {child}: {result}"
+        case {"event": "budget_warning" | "budget_spent" as kind, "child": child}:
+            words = kind.replace("_", " ")
+            return f"$ {words}: {child}, {event['spent']:g} of {event['limit']:g}"
         case {"event": "supervisor_exit", "reason": reason}:
             return f"x the supervisor: {reason}"
         case _:

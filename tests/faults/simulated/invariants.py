@@ -35,7 +35,7 @@ class Broken(AssertionError):
     """An invariant does not hold."""
 
 
-def require(holds: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
+def require(holds: bool, what: str) -> None:
     """Fail, saying what is wrong."""
     if not holds:
         raise Broken(what)

@@ -1,10 +1,8 @@
 """Supervisors by chance, for fault schedules: all strategies and additions, exact ones as well."""
 
-# ruff: noqa: S311 - chance for tests, guards nothing
-
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
 from understudy.supervision import (
@@ -35,8 +33,8 @@ BUDGETS = (
 )
 
 
-@lru_cache(maxsize=None)
-def child(name: str, restart: int, backoff: int | None, budget: int, ends: bool) -> ChildSpec:  # noqa: FBT001
+@cache
+def child(name: str, restart: int, backoff: int | None, budget: int, ends: bool) -> ChildSpec:
     """One of the few hundred different children; made once, as that takes its time."""
     return ChildSpec(
         name,
