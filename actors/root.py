@@ -15,12 +15,10 @@ import pykka
 from understudy.supervision import ChildEvent
 from understudy.transport import (
     AgentMessage,
-    EncodeError,
-    FrameTooLarge,
     MessageType,
-    TransportError,
 )
 
+from .dispatch import OVERTIME_S, Dispatcher
 from .errors import FleetStopped
 from .failure import POLICIES, FailureKind
 from .hope import Hope
@@ -42,9 +40,6 @@ if TYPE_CHECKING:
     from .task_book import Running, TaskBook
 
 _log = logging.getLogger(__name__)
-
-# An agent ends its own turns in time; only one that does not answer is ended from here.
-_OVERTIME_S = 30.0
 
 
 class RootActor(pykka.ThreadingActor):
@@ -83,6 +78,7 @@ class RootActor(pykka.ThreadingActor):
         self._hope = Hope(book, on_hopeless)
         self._clock = clock
         self._retries = Retries(limits)
+        self._dispatcher = Dispatcher(roster, book, self._orders, limits, clock)
         self._steering = Steering(roster, book, self._orders, renew_child, record, clock)
         self._closing: str | None = None
         self._keeps = False
@@ -338,7 +334,7 @@ class RootActor(pykka.ThreadingActor):
         now = self._clock()
         for running in list(self._book.running.values()):
             if running.gives_up_at <= now:
-                running.gives_up_at = now + _OVERTIME_S
+                running.gives_up_at = now + OVERTIME_S
                 _log.warning("%s does not answer; it is ended", running.agent_id)
                 self._kill_agent(running.agent_id)
         self._dispatch()
@@ -347,42 +343,10 @@ class RootActor(pykka.ThreadingActor):
 
     def _dispatch(self) -> None:
         try:
-            self._give_what_waits()
+            if not (self._closing or self._hope.lost):
+                self._dispatcher.give_what_waits()
         except StoreError as error:
             self._hope.lose_store(error)
-
-    def _give_what_waits(self) -> None:
-        while (
-            not (self._closing or self._hope.lost)
-            and len(self._book.running) < self._limits.max_running
-        ):
-            pick = self._book.take(self._roster.idle())
-            if pick is None:
-                return
-            self._give(*pick)
-
-    def _give(self, task: Task, agent_id: str) -> None:
-        agent = self._roster[agent_id]
-        order = {
-            "task": task.to_wire(),
-            "attempt": self._book.attempt_of(task),
-            "may_have_run": self._book.may_have_run(task),
-            "last_life": self._book.deaths_of(task) + 1 >= self._limits.max_attempts,
-        }
-        ends, number = self._clock() + task.timeout + _OVERTIME_S, agent.incarnation
-        if not self._book.start(task, agent_id, gives_up_at=ends, incarnation=number):
-            return
-        order["number"] = self._book.running[task.task_id].number
-        try:
-            self._orders.give(agent_id, order, timeout_s=task.timeout + 2 * _OVERTIME_S)
-        except (EncodeError, FrameTooLarge) as error:
-            self._book.fail(task, FailureKind.INTERNAL, f"the task cannot be sent: {error}")
-            return
-        except TransportError as error:
-            agent.state = "down"
-            self._book.requeue(task, str(error), free=True, outcome=Outcome.REFUSED)
-            return
-        agent.state, agent.task_id = "busy", task.task_id
 
     def _retry_later(self, running: Running, kind: FailureKind, result: TaskResult) -> bool:
         """Whether the task waits and tries again, here or in the next service."""
