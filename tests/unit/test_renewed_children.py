@@ -87,6 +87,13 @@ def test_one_that_waits_for_its_backoff_starts_now() -> None:
     assert pair.waits_s() == [None, None]
 
 
+def test_its_earlier_failures_are_forgotten() -> None:
+    pair = Pair(intensity=2)
+    pair.do(ChildExited("a", 1, CRASH))
+    pair.do(Renew("a"))
+    assert [child.failures for child in pair.core.status()] == [0, 0]
+
+
 def test_one_that_was_stopped_or_failed_for_good_starts_again() -> None:
     pair = Pair()
     pair.do(StopChild("a"))
