@@ -288,8 +288,8 @@ class RootActor(pykka.ThreadingActor):
                 agent.restarts += not agent.renewing
             case "gave_up" | "stopped":
                 self._on_gone(agent, event)
-            case _:
-                pass
+            case "budget_warning" | "budget_spent" | "spared":
+                pass  # The supervisor logs them; nothing changes for the agent's tasks.
 
     def _on_exit(self, agent: AgentRecord, event: ChildEvent) -> None:
         running = self._book.running.get(agent.task_id) if agent.task_id else None

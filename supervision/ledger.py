@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .events import ChildEvent, ChildState
 from .signals import Grant, Spent, Tell
@@ -55,7 +55,7 @@ class Ledger:
 
     def _tell(self, child: Record, kind: Literal["budget_warning", "budget_spent"]) -> None:
         account = child.account
-        info = {"spent": account.spent, "limit": account.limit}
+        info: dict[str, Any] = {"spent": account.spent, "limit": account.limit}
         if account.budget is not None:
             info |= {"unit": account.budget.unit, "meter": account.budget.meter}
         event = ChildEvent(child.spec.id, kind, child.incarnation, info=info)

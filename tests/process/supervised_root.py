@@ -1,6 +1,7 @@
-"""A program that supervises children, for tests that kill it: prints their process ids, then waits.
+"""A program that supervises children, for tests that kill or stop it.
 
-Its arguments are the targets of its children, by name.
+It prints their process ids, then one line for each event. Its arguments are the targets of its
+children, by name; with `@SECONDS` behind it a child's loop must answer within that time.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import json
 import queue
 import sys
-import threading
 
 from understudy.supervision import ChildEvent, ChildSpec, ForkServer, Supervisor, SupervisorSpec
 
@@ -18,7 +18,11 @@ def main(targets: list[str]) -> None:
     forks = ForkServer()
     forks.start()
     children = tuple(
-        ChildSpec(f"kid{number}", f"supervised_targets:{target}")
+        ChildSpec(
+            f"kid{number}",
+            f"supervised_targets:{target.partition('@')[0]}",
+            liveness_interval_s=float(target.partition("@")[2] or 0) or None,
+        )
         for number, target in enumerate(targets)
     )
     Supervisor.start(SupervisorSpec("top", children=children), forks, events.put)
@@ -29,7 +33,10 @@ def main(targets: list[str]) -> None:
             pids.append(event.info["pid"])
     sys.stdout.write(json.dumps({"forks": forks.pid, "children": pids}) + "\n")
     sys.stdout.flush()
-    threading.Event().wait()
+    while True:
+        event = events.get()
+        sys.stdout.write(f"{event.kind} {event.child_id}{event.incarnation}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import os
 import queue
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -181,3 +182,37 @@ def speak(context: ChildContext) -> None:
     sys.stdout.write("on stdout\n")
     sys.stderr.write("on stderr\n")
     context.ready()
+
+
+def spend(context: ChildContext) -> None:
+    """Spend what the arguments say, and work on until asked to end."""
+    context.ready()
+    context.spent(context.args["amount"])
+    context.stop_requested.wait()
+
+
+def fail_until(context: ChildContext) -> None:
+    """Fail for a reason that is not its own fault, until the incarnation of the arguments."""
+    if context.incarnation < context.args["incarnation"]:
+        context.fail("rate_limited", "come back later")
+    context.ready()
+    context.stop_requested.wait()
+
+
+def hold_resource(context: ChildContext) -> None:
+    """Own something that others need: a listening socket."""
+    path = Path(context.args["path"])
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        context.ready()
+        context.stop_requested.wait()
+
+
+def use_resource(context: ChildContext) -> None:
+    """Need it: without it there is no start."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(context.args["path"])
+        context.ready()
+        context.stop_requested.wait()

@@ -58,3 +58,11 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(
     with pytest.raises(InvalidSpec, match=f"backoff: {field}") as caught:
         Backoff(**fields)
     assert caught.value.reason == "invalid_backoff"
+
+
+def test_jitter_is_a_share_of_seconds_that_spreads_children() -> None:
+    chance = random.Random(3)
+    backoff = Backoff(min_s=2, max_s=120, jitter=0.2)
+    delays_s = [backoff.delay_s(20, chance) for _ in range(100)]
+    assert max(delays_s) <= 144
+    assert max(delays_s) - min(delays_s) > 10
