@@ -188,4 +188,4 @@ def _words(data: object, at: Place) -> frozenset[str]:
 def _named(data: object, at: Place) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise Miswritten(at, "not_a_mapping", "must be a mapping")
-    return {str(name): value for name, value in cast("dict[Any, Any]", data).items()}
+    return {str(name): value for name, value in cast("dict[object, Any]", data).items()}

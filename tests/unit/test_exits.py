@@ -48,8 +48,12 @@ from understudy.supervision.ladder import Rung, Step, stop_ladder
             ExitReason("permanent", 70, detail="no key", failure_kind="auth"),
         ),
         (
-            Ending(code=None, said="no key", failure_kind="auth"),
+            Ending(code=None, said="no key", failure_kind="auth", for_good=True),
             ExitReason("permanent", detail="no key", failure_kind="auth"),
+        ),
+        (
+            Ending(code=1, said="busy", failure_kind="rate_limited"),
+            ExitReason("crash", 1, detail="busy", failure_kind="rate_limited"),
         ),
         (Ending(), ExitReason("unknown", detail="nobody was left to see how it ended")),
         (Ending(said="ValueError"), ExitReason("crash", detail="ValueError")),
