@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_EXIT_CRASHED = 1
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -95,6 +94,7 @@ class ClaudeAgent(pykka.ThreadingActor):
         self.agent_id = agent_id
         self.current_task: Task | None = None
         self.is_running = False
+        self._job: Job | None = None
         self._protocol = protocol
         self._warm_for = warm_for
         self._on_ended = on_ended
@@ -116,13 +116,13 @@ class ClaudeAgent(pykka.ThreadingActor):
         self._work.put(self._seat.remove_predecessors)
         if self._warm_for:
             self._work.put(lambda: self._seat.warm_up(cast("str", self._warm_for)))
-        self._work.put(lambda: self.actor_ref.tell(_Tidy()))
+        self._work.put(lambda: self._tell(_Tidy()))
 
     def on_stop(self) -> None:
         """Interrupt what runs, end the container, remove its folders."""
         self.is_running = False
-        if self.current_task is not None:
-            self._runner.cancel(self.current_task.task_id)
+        if self._job is not None:
+            self._runner.cancel(self._job.number)
         self._work.put(None)
         self._worker.join(timeout=5.0)
         self._seat.close()
@@ -141,10 +141,10 @@ class ClaudeAgent(pykka.ThreadingActor):
         match message:
             case AgentMessage(message_type=MessageType.TASK_REQUEST):
                 self._take(message)
-            case AgentMessage(payload={"command": "cancel", "task_id": str(task_id)}):
-                self._runner.cancel(task_id)
+            case AgentMessage(payload={"command": "cancel", "number": int(number)}):
+                self._runner.cancel(number)
             case _Finished(request, result):
-                self.current_task = None
+                self.current_task = self._job = None
                 self._respond(request, result)
             case _Tidy():
                 self._tell_state("ready")
@@ -174,8 +174,7 @@ class ClaudeAgent(pykka.ThreadingActor):
 
         What comes after the actor's end is dropped: its supervisor tells the orchestrator.
         """
-        with contextlib.suppress(pykka.ActorDeadError):
-            self.actor_ref.tell(message)
+        self._tell(message)
 
     def _take(self, request: AgentMessage) -> None:
         if self.current_task is not None:
@@ -186,15 +185,22 @@ class ClaudeAgent(pykka.ThreadingActor):
             return
         task = Task.from_wire(request.payload["task"])
         payload = request.payload
-        job = Job(task, int(payload.get("attempt", 1)), bool(payload.get("may_have_run", False)))
-        self.current_task = task
+        job = Job(
+            task,
+            int(payload.get("attempt", 1)),
+            number=int(payload.get("number", 0)),
+            may_have_run=bool(payload.get("may_have_run", False)),
+            last_life=bool(payload.get("last_life", False)),
+        )
+        self.current_task, self._job = task, job
         self._work.put(lambda: self._run(request, job))
 
     def _run(self, request: AgentMessage, job: Job) -> None:
         result = self._runner.run(job)
-        self.actor_ref.tell(_Finished(request, result))
-        self._seat.recycle()
-        self.actor_ref.tell(_Tidy())
+        self._tell(_Finished(request, result))
+        if self.is_running:
+            self._seat.recycle()
+            self._tell(_Tidy())
 
     def _work_loop(self) -> None:
         while (work := self._work.get()) is not None:
@@ -202,13 +208,23 @@ class ClaudeAgent(pykka.ThreadingActor):
             try:
                 work()
             except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor must know
+                if not self.is_running:
+                    _log.info("%s ended in the middle of its work: %s", self.agent_id, error)
+                    return
                 _log.warning("%s cannot go on", self.agent_id, exc_info=True)
-                self.actor_ref.tell(_Crashed(explain(error, self._seat), task_id))
+                self._tell(_Crashed(explain(error, self._seat), task_id))
                 return
+
+    def _tell(self, message: object) -> None:
+        """Tell the actor, from the worker; one that has been stopped has no use for it."""
+        with contextlib.suppress(pykka.ActorDeadError):
+            self.actor_ref.tell(message)
 
     def _end(self, crash: AgentCrash, task_id: str | None) -> None:
         payload = {"crash": crash.kind.value, "message": crash.detail, "task_id": task_id}
         self._protocol.send(ORCHESTRATOR, MessageType.ERROR, payload)
+        if self._job is not None and self._job.last_life:
+            crash = crash.by_poison()
         self._on_ended(crash)
 
     def _tell_state(self, state: str) -> None:
@@ -261,9 +277,10 @@ def main(context: ChildContext) -> None:
     ref.stop(block=True, timeout=15.0)
     channel.close()
     if crash is not None:
-        if POLICIES[crash.kind].permanent:
-            context.fail_permanently(crash.kind.value, crash.detail)
-        raise SystemExit(_EXIT_CRASHED)
+        policy = POLICIES[crash.kind]
+        if policy.permanent:
+            context.fail_permanently(crash.kind.value, f"{crash.detail} ({policy.mend})")
+        context.fail(crash.kind.value, crash.detail)
 
 
 def _make_seat(plan: SeatPlan, on_event: Callable[[dict[str, Any]], None]) -> Seat:

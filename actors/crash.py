@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from .claude import ClaudeError, TurnStalled
+from .claude import ClaudeDied, ClaudeError, TurnStalled
 from .errors import AgentError, PodmanError
-from .failure import FailureKind, classify_exit
+from .failure import POLICIES, FailureKind, classify_exit
 
 if TYPE_CHECKING:
     from .seat import Seat
+
+
+# A write to a CLI that is just ending fails before its last words and its end are seen.
+_END_S = 2.0
+_LOOK_S = 0.01
 
 
 class AgentCrash(AgentError):
@@ -22,6 +28,12 @@ class AgentCrash(AgentError):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.detail}"
+
+    def by_poison(self) -> AgentCrash:
+        """The same, laid to the task's charge: its supervisor does not count it."""
+        if POLICIES[self.kind].permanent:
+            return self
+        return AgentCrash(FailureKind.POISON, self.detail)
 
 
 def explain(error: Exception, seat: Seat) -> AgentCrash:
@@ -39,6 +51,8 @@ def _explain(error: Exception, seat: Seat) -> AgentCrash:
         case TurnStalled():
             return AgentCrash(FailureKind.HUNG, str(error))
         case ClaudeError():
+            if isinstance(error, ClaudeDied):
+                _await_end(seat)
             kind = _lost_cli(seat)
             if kind is FailureKind.IMAGE:
                 return AgentCrash(kind, f"the image {seat.image} has no claude that runs: {error}")
@@ -55,3 +69,11 @@ def _lost_cli(seat: Seat) -> FailureKind:
         return FailureKind.CRASH
     words = client.stderr_tail() if client is not None else ""
     return classify_exit(container.exit_code(), oom=container.oom(), stderr_tail=words)
+
+
+def _await_end(seat: Seat) -> None:
+    ends = time.monotonic() + _END_S
+    if seat.container is not None:
+        seat.container.wait(_END_S)
+    while seat.client is not None and seat.client.alive and time.monotonic() < ends:
+        time.sleep(_LOOK_S)

@@ -5,6 +5,8 @@ Every error keeps its fields and survives pickling: the constructor's arguments 
 
 from __future__ import annotations
 
+import difflib
+
 
 class AgentError(Exception):
     """Root of all errors of this folder."""
@@ -36,6 +38,22 @@ class FleetStopped(AgentError):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class UnknownAgent(AgentError):
+    """The fleet has no actor of that name."""
+
+    exit_code_of_command = 2
+
+    def __init__(self, wanted: str, known: tuple[str, ...]) -> None:
+        super().__init__(wanted, known)
+        self.wanted = wanted
+        self.known = known
+
+    def __str__(self) -> str:
+        near = difflib.get_close_matches(self.wanted, self.known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(self.known)}"
+        return f"there is no {self.wanted!r} here; {hint}"
 
 
 class UnsafeDirectory(AgentError):

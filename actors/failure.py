@@ -113,6 +113,15 @@ POLICIES: Mapping[FailureKind, Policy] = MappingProxyType(
     }
 )
 
+# What the supervisors are told: a child that ends with one of these words is started again without
+# its restart being counted, or is not started again.
+UNCOUNTED_KINDS = frozenset(
+    kind.value
+    for kind, policy in POLICIES.items()
+    if not policy.counts_in_intensity and not policy.permanent
+)
+PERMANENT_KINDS = frozenset(kind.value for kind, policy in POLICIES.items() if policy.permanent)
+
 _BY_SUBTYPE = {
     "error_max_turns": FailureKind.MAX_TURNS,
     "error_max_budget_usd": FailureKind.BUDGET,

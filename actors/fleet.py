@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import queue
 import shutil
 import threading
 import time
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from understudy.supervision import ChildEvent, ForkServer, Supervisor
 from understudy.transport import Agent2AgentProtocol, UnixSocketChannel
 
 from .errors import FleetStopped, MachineNotReady
@@ -28,10 +26,13 @@ from .fleet_specs import (
     scripted_model_spec,
     services_supervisor,
 )
+from .fleet_supervisors import FleetSupervisors
 from .fleet_threads import FleetThreads
+from .fleet_tree import fleet_tree
 from .gateway import scrub
 from .gateway.from_settings import desk_args
 from .handle import TaskHandle
+from .haste import Haste, killing_in_haste
 from .housekeeping import LOCK_NAME, Housekeeper, take_lock
 from .incarnation_log import IncarnationLog
 from .podman import image_exists, image_tag, podman_env
@@ -39,6 +40,7 @@ from .podman.guard import Guard
 from .retries import RootLimits
 from .root import RootActor
 from .roster import Roster
+from .startup import Startup
 from .task_book import TaskBook
 from .tasks.queue import TaskQueue
 from .tasks.store import SERVICE_RUN, TaskStore
@@ -46,7 +48,7 @@ from .tasks.store import SERVICE_RUN, TaskStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from understudy.supervision import ChildSpec
+    from understudy.supervision import ChildEvent, ChildSpec, ForkServer, SupervisorStatus
 
     from .settings import Settings
     from .tasks.task import Task
@@ -57,8 +59,6 @@ _log = logging.getLogger(__name__)
 CONTAINER_USER = (1000, 1000)
 _ASK_S = 30.0
 _CANCEL_S = 5.0
-# What a child that does not listen takes beyond its time, to its end by SIGKILL.
-_DEAF_CHILD_S = 8.0
 
 
 class Fleet:
@@ -68,6 +68,7 @@ class Fleet:
         forks: started already; this fleet closes it.
         keeps_tasks: its tasks outlive it and wait for the next such fleet: the service.
         on_hopeless: see `RootActor`.
+        haste: once it is on, the end waits for nothing.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Fleet:
         *,
         keeps_tasks: bool = False,
         on_hopeless: Callable[[str], None] | None = None,
+        haste: Haste | None = None,
     ) -> None:
         self.settings = settings
         self._base = base
@@ -99,12 +101,11 @@ class Fleet:
         # What tasks and incarnations are filed under: the service goes on where it was.
         self._filed_under = SERVICE_RUN if self._keeps_tasks else run_id
         self.store: TaskStore | None = None
-        self._events: queue.SimpleQueue[ChildEvent] = queue.SimpleQueue()
+        self._haste = haste or Haste()
         self._undo: list[Callable[[], object]] = []
         self._stopped = threading.Event()
-        self._is_up = False
         self._root: Any = None
-        self._agents: Any = None
+        self._supervisors: FleetSupervisors | None = None
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -165,24 +166,16 @@ class Fleet:
         )
         protocol = Agent2AgentProtocol(ORCHESTRATOR, channel)
         assert self.store is not None
-        tasks = TaskQueue(
-            max_size=settings.task_queue.max_size, ageing_s=settings.task_queue.ageing
-        )
-        book = TaskBook(tasks, self.store, self._filed_under)
-        limits = RootLimits(
-            max_running=settings.orchestrator.max_workers,
-            max_attempts=settings.supervision.max_attempts,
-            retry_wait_min_s=settings.supervision.backoff_min,
-            retry_wait_max_s=settings.supervision.backoff_max,
-        )
-        root = RootActor.start(
-            Roster(self.agent_ids()),
-            book,
-            protocol,
-            limits,
-            restart_agent=self._restart_agent,
-            on_hopeless=self._on_hopeless,
-        )
+        lives = IncarnationLog(self.store, self._filed_under)
+        startup = Startup(self._see_logs(), self._haste)
+
+        def listen(event: ChildEvent) -> None:
+            lives.note(event)
+            root.tell(event)
+            startup.hear(event)
+
+        supervisors = FleetSupervisors(self._forks, listen, lives.first)
+        root = self._make_root(self.store, protocol, supervisors, lives)
         self._undo.append(lambda: root.stop(block=True, timeout=_ASK_S))
         self._root = root.proxy()
         threads = FleetThreads(protocol, self.store, root.tell, self._stopped)
@@ -190,85 +183,60 @@ class Fleet:
         self._undo.append(threads.join)
         self._undo.append(self._stopped.set)
         self._undo.append(channel.close)  # this wakes the thread that reads it
-        self._start_agents(image, env, root.tell)
+        self._start_children(supervisors, image, env)
+        self._supervisors = supervisors
+        limit_s = settings.agent.startup_timeout
+        startup.await_ready({*self.agent_ids(), "gateway"}, limit_s)
+        self._start_keeper(env)
 
-    def _start_agents(
+    def _make_root(
         self,
-        image: str,
-        env: dict[str, str],
-        tell: Callable[[object], None],
+        store: TaskStore,
+        protocol: Agent2AgentProtocol,
+        supervisors: FleetSupervisors,
+        lives: IncarnationLog,
+    ) -> pykka.ActorRef[RootActor]:
+        queue = self.settings.task_queue
+        tasks = TaskQueue(max_size=queue.max_size, ageing_s=queue.ageing)
+        return RootActor.start(
+            Roster(self.agent_ids()),
+            TaskBook(tasks, store, self._filed_under),
+            protocol,
+            RootLimits.of(self.settings),
+            kill_agent=supervisors.kill,
+            renew_child=supervisors.renew,
+            record=lives.say,
+            on_hopeless=self._on_hopeless,
+        )
+
+    def _start_children(
+        self, supervisors: FleetSupervisors, image: str, env: dict[str, str]
     ) -> None:
+        settings, places, ids = self.settings, self.places, self.agent_ids()
         owner = CONTAINER_USER if os.geteuid() == 0 else None
-        ids, places = self.agent_ids(), self.places
-        specs = [
-            agent_spec(i, self.settings, places, image=image, owner=owner, podman_env=env)
-            for i in ids
+        agents = [
+            agent_spec(i, settings, places, image=image, owner=owner, podman_env=env) for i in ids
         ]
+        services: list[ChildSpec] = []
+        url = self._upstream.url
+        if self._upstream.scripted_target:
+            target = self._upstream.scripted_target
+            services.append(scripted_model_spec(settings, places, target))
+            url = f"unix:{places.scripted_model}"
+        assert url is not None, "an upstream has a URL or a scripted model"
+        desk = desk_args(settings, self._base.state_dir, self._filed_under)
+        credentials = self._upstream.credentials
+        services.append(gateway_spec(settings, places, ids, credentials, url, desk))
+        self._undo.append(supervisors.start(services_supervisor(settings, services)))
+        self._undo.append(supervisors.start(agents_supervisor(settings, agents)))
 
+    def _start_keeper(self, env: dict[str, str]) -> None:
         assert self.store is not None
-        lives = IncarnationLog(self.store, self._filed_under)
-
-        def listener(event: ChildEvent) -> None:
-            lives.note(event)
-            tell(event)
-            if not self._is_up:
-                self._events.put(event)
-
-        self._start_services(listener, lives.first)
-        rules = agents_supervisor(self.settings, specs)
-        agents = Supervisor.start(rules, self._forks, listener, first_incarnation=lives.first)
-        self._agents = agents.proxy()
-        self._stop_later(agents, len(specs))
-        self._await_ready({*ids, "gateway"})
-        self._is_up = True
-        folders = (places.transcripts, places.logs)
+        folders = (self.places.transcripts, self.places.logs)
         keep_days = self.settings.storage.keep_days
         keeper = Housekeeper(self._base, env, self.store, folders, keep_days)
         keeper.start()
         self._undo.append(keeper.close)
-
-    def _start_services(self, listener: Callable[[ChildEvent], None], first: int) -> None:
-        settings, places, upstream = self.settings, self.places, self._upstream
-        children: list[ChildSpec] = []
-        url = upstream.url
-        if upstream.scripted_target:
-            children.append(scripted_model_spec(settings, places, upstream.scripted_target))
-            url = f"unix:{places.scripted_model}"
-        assert url is not None, "an upstream has a URL or a scripted model"
-        desk = desk_args(settings, self._base.state_dir, self._filed_under)
-        children.append(
-            gateway_spec(settings, places, self.agent_ids(), upstream.credentials, url, desk)
-        )
-        rules = services_supervisor(settings, children)
-        services = Supervisor.start(rules, self._forks, listener, first_incarnation=first)
-        self._stop_later(services, len(children))
-
-    def _stop_later(self, supervisor: pykka.ActorRef[Supervisor], children: int) -> None:
-        """Have the supervisor end its children, one after the other, when the fleet stops."""
-        each_s = self.settings.supervision.shutdown_timeout + _DEAF_CHILD_S
-        limit_s = children * each_s + _ASK_S
-        self._undo.append(partial(supervisor.stop, block=True, timeout=limit_s))
-
-    def _await_ready(self, waiting: set[str]) -> None:
-        """Return when each of these children is ready.
-
-        Raises:
-            MachineNotReady: one gave up, or was not ready within the start-up time.
-        """
-        limit_s = self.settings.agent.startup_timeout
-        ends = time.monotonic() + limit_s
-        while waiting:
-            try:
-                event = self._events.get(timeout=max(0.0, ends - time.monotonic()))
-            except queue.Empty:
-                names = ", ".join(sorted(waiting))
-                reason = f"not ready within agent.startup_timeout ({limit_s:g} s): {names}"
-                raise MachineNotReady(reason, self._see_logs()) from None
-            if event.kind == "ready":
-                waiting.discard(event.child_id)
-            elif event.kind == "gave_up":
-                why = event.reason.detail if event.reason else "it ended again and again"
-                raise MachineNotReady(f"{event.child_id} does not start: {why}", self._see_logs())
 
     def _see_logs(self) -> str:
         return f"see the logs in {self.places.logs}"
@@ -298,7 +266,7 @@ class Fleet:
 
     def _wait_for_running(self, running: list[str], limit_s: float) -> None:
         ends = time.monotonic() + limit_s
-        while running and time.monotonic() < ends:
+        while running and time.monotonic() < ends and not self._haste.is_on:
             if self.status()["running"] == 0:
                 return
             time.sleep(0.05)
@@ -306,12 +274,13 @@ class Fleet:
     def _unwind(self) -> None:
         """Undo every step of the start, the last one first; one that fails stops no other."""
         self._stopped.set()  # the threads of the fleet end by it
-        while self._undo:
-            step = self._undo.pop()
-            try:
-                step()
-            except Exception:  # noqa: BLE001 - whatever it is, the rest must still be undone
-                _log.exception("a step of the shutdown failed; the rest goes on")
+        with killing_in_haste(self._haste, self._forks):
+            while self._undo:
+                step = self._undo.pop()
+                try:
+                    step()
+                except Exception:  # noqa: BLE001 - whatever it is, the rest must still be undone
+                    _log.exception("a step of the shutdown failed; the rest goes on")
 
     # -- use ----------------------------------------------------------------------------------
 
@@ -357,10 +326,32 @@ class Fleet:
         """End that task; False when it is not known or over."""
         return bool(self._ask("cancel", task_id))
 
+    def restart_agent(self, name: str) -> dict[str, Any]:
+        """See `RootActor.restart_agent`."""
+        done: dict[str, Any] = self._ask("restart_agent", name)
+        return done
+
+    def suspend_agent(self, name: str, *, now: bool) -> dict[str, Any]:
+        """See `RootActor.suspend_agent`."""
+        done: dict[str, Any] = self._ask("suspend_agent", name, now=now)
+        return done
+
+    def resume_agent(self, name: str) -> dict[str, Any]:
+        """See `RootActor.resume_agent`."""
+        done: dict[str, Any] = self._ask("resume_agent", name)
+        return done
+
     def status(self) -> dict[str, Any]:
         """See `RootActor.status`."""
         status: dict[str, Any] = self._ask("status")
         return status
+
+    def tree(self) -> dict[str, Any]:
+        """The root, its supervisors and their children, as plain data: see `fleet_tree`."""
+        reports: dict[str, SupervisorStatus | None] = {}
+        if self._supervisors is not None:
+            reports = self._supervisors.reports()
+        return fleet_tree(self.status(), reports, os.getpid())
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -376,6 +367,3 @@ class Fleet:
             raise FleetStopped(f"the orchestrator has ended; {self._see_logs()}") from None
         except pykka.Timeout:
             raise FleetStopped(f"the orchestrator did not answer in {_ASK_S:g} s") from None
-
-    def _restart_agent(self, agent_id: str) -> None:
-        self._agents.kill_child(agent_id)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.supervision import Backoff, ChildSpec, Restart, Strategy, SupervisorSpec
 
 from .bus import bus_args
+from .failure import PERMANENT_KINDS, UNCOUNTED_KINDS
 from .gateway.from_settings import cli_env
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ def agents_supervisor(settings: Settings, children: list[ChildSpec]) -> Supervis
         intensity=rules.intensity,
         period_s=rules.period,
         children=tuple(children),
+        uncounted_kinds=UNCOUNTED_KINDS,
+        permanent_kinds=PERMANENT_KINDS,
     )
 
 
@@ -139,6 +142,8 @@ def services_supervisor(settings: Settings, children: list[ChildSpec]) -> Superv
         intensity=rules.intensity,
         period_s=rules.period,
         children=tuple(children),
+        uncounted_kinds=UNCOUNTED_KINDS,
+        permanent_kinds=PERMANENT_KINDS,
     )
 
 

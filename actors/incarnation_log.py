@@ -1,14 +1,17 @@
-"""Every life of a supervised process goes on record before it starts."""
+"""Every life of a supervised process goes on record before it starts, and all that befalls it."""
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from .tasks.database import StoreError
 
 if TYPE_CHECKING:
-    from understudy.supervision import ChildEvent
+    from collections.abc import Callable
+
+    from understudy.supervision import ChildEvent, ExitReason
 
     from .tasks.store import TaskStore
 
@@ -25,7 +28,11 @@ class IncarnationLog:
         StoreError: the store cannot be written.
     """
 
-    def __init__(self, store: TaskStore, run_id: str) -> None:
+    def __init__(
+        self, store: TaskStore, run_id: str, *, wall: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._wall = wall
         self._table = store.incarnations
         self._run_id = run_id
         self.first = self._table.take_over(run_id)
@@ -36,8 +43,31 @@ class IncarnationLog:
             if event.kind == "starting":
                 self._table.started(self._run_id, event.child_id, event.incarnation)
             elif event.kind == "exited" and event.reason is not None:
-                reason = event.reason
-                text = f"{reason.kind}: {reason.detail}" if reason.detail else reason.kind
-                self._table.ended(self._run_id, event.child_id, event.incarnation, text)
+                reason = _why(event.reason)
+                self._table.ended(self._run_id, event.child_id, event.incarnation, reason)
         except StoreError:
             _log.exception("%s of %s is not on record", event.kind, event.child_id)
+        self.say(event.child_id, event.kind, _words(event))
+
+    def say(self, name: str, kind: str, text: str) -> None:
+        """Add an event of that child, from any thread; `understudy logs NAME` shows it."""
+        try:
+            self._store.event(None, name, self._wall(), kind, text)
+        except StoreError:
+            _log.exception("%s of %s is not on record", kind, name)
+
+
+def _why(reason: ExitReason) -> str:
+    kind = reason.failure_kind or reason.kind
+    return f"{kind}: {reason.detail}" if reason.detail else kind
+
+
+def _words(event: ChildEvent) -> str:
+    words = [f"incarnation {event.incarnation}"] if event.incarnation else []
+    if pid := event.info.get("pid"):
+        words.append(f"process {pid}")
+    if event.delay_s is not None:
+        words.append(f"next start in {event.delay_s:.2g} s")
+    if event.kind in ("exited", "gave_up") and event.reason is not None:
+        words.append(_why(event.reason))
+    return ", ".join(words)

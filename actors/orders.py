@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
     from understudy.transport import Agent2AgentProtocol, AgentMessage
 
+    from .task_book import Running
+
+_log = logging.getLogger(__name__)
+
 # The gateway's name on the bus.
 GATEWAY = "gateway"
-_log = logging.getLogger(__name__)
 
 
 class Orders:
@@ -54,9 +57,10 @@ class Orders:
         except TransportError as error:
             _log.info("the gateway is not told of %s: %s", task_id, error)
 
-    def cancel(self, agent_id: str, task_id: str) -> None:
-        """Tell the agent to end that task; one that is out of reach is not told."""
-        payload = {"command": "cancel", "task_id": task_id}
+    def cancel(self, running: Running) -> None:
+        """Tell the agent to end that run of the task; one that is out of reach is not told."""
+        agent_id, number = running.agent_id, running.number
+        payload = {"command": "cancel", "task_id": running.task.task_id, "number": number}
         try:
             self._protocol.send(agent_id, MessageType.COORDINATION, payload)
         except TransportError as error:

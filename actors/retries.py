@@ -9,6 +9,7 @@ from .failure import POLICIES
 
 if TYPE_CHECKING:
     from .failure import FailureKind
+    from .settings import Settings
     from .task_book import Running
 
 
@@ -20,6 +21,16 @@ class RootLimits:
     max_attempts: int
     retry_wait_min_s: float
     retry_wait_max_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> RootLimits:
+        """The limits that the settings name."""
+        return cls(
+            max_running=settings.orchestrator.max_workers,
+            max_attempts=settings.supervision.max_attempts,
+            retry_wait_min_s=settings.supervision.backoff_min,
+            retry_wait_max_s=settings.supervision.backoff_max,
+        )
 
 
 class Retries:
@@ -35,11 +46,27 @@ class Retries:
         if not policy.requeue:
             return None
         tries = self._tries[task.task_id] = self._tries.get(task.task_id, 0) + 1
-        wait_s = min(limits.retry_wait_max_s, limits.retry_wait_min_s * 2.0 ** (tries - 1))
         if policy.uses_attempt and running.attempt >= limits.max_attempts:
             return None
-        return None if tries * wait_s > task.timeout else wait_s
+        return wait_before(tries, limits, task.timeout)
 
     def forget(self, task_id: str) -> None:
         """The task is over."""
         self._tries.pop(task_id, None)
+
+
+def wait_before(tries: int, limits: RootLimits, timeout_s: float) -> float | None:
+    """The seconds that a task waits before its `tries`-th new try; None: it has none.
+
+    `timeout_s` is how long the task itself may take.
+    """
+    wait_s = min(limits.retry_wait_max_s, limits.retry_wait_min_s * 2.0 ** min(tries - 1, 60))
+    return None if tries * wait_s > timeout_s else wait_s
+
+
+def tries_within(limits: RootLimits, timeout_s: float) -> int:
+    """How many new tries a task of that timeout has at most, while the API fails."""
+    tries = 0
+    while wait_before(tries + 1, limits, timeout_s) is not None:
+        tries += 1
+    return tries

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -14,16 +15,16 @@ import pykka
 from understudy.supervision import ChildEvent
 from understudy.transport import (
     AgentMessage,
-    EncodeError,
-    FrameTooLarge,
     MessageType,
-    TransportError,
 )
 
+from .dispatch import OVERTIME_S, Dispatcher
 from .errors import FleetStopped
 from .failure import POLICIES, FailureKind
+from .hope import Hope
 from .orders import Orders
 from .retries import Retries, RootLimits
+from .steering import CANCEL_GRACE_S, Steering
 from .tasks.database import StoreError
 from .tasks.rows import Lease, Outcome
 from .tasks.task import Task, TaskResult
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# An agent ends its own turns in time; only one that does not answer is ended from here.
-_CANCEL_GRACE_S = 10.0
-_OVERTIME_S = 30.0
-
 
 class RootActor(pykka.ThreadingActor):
     """The orchestrator's actor. Everything below runs in its thread; callers use its proxy.
@@ -51,7 +48,8 @@ class RootActor(pykka.ThreadingActor):
     Args:
         roster, book: owned by this actor from now on.
         protocol: the bus, under the name `orchestrator`.
-        restart_agent: ends an agent that no longer answers; the supervisor brings the next one.
+        kill_agent: kills an agent that no longer answers; the supervisor brings the next one.
+        renew_child, record: see `Steering`.
         on_hopeless: told why, once, when no agent is left and none will come, or when the store
             fails. Tasks that wait then stay where they are; without it they fail.
     """
@@ -65,7 +63,9 @@ class RootActor(pykka.ThreadingActor):
         protocol: Agent2AgentProtocol,
         limits: RootLimits,
         *,
-        restart_agent: Callable[[str], None],
+        kill_agent: Callable[[str], None],
+        renew_child: Callable[[str], None],
+        record: Callable[[str, str, str], None],
         on_hopeless: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -74,13 +74,14 @@ class RootActor(pykka.ThreadingActor):
         self._book = book
         self._orders = Orders(protocol, self.actor_ref.tell)
         self._limits = limits
-        self._restart_agent = restart_agent
-        self._on_hopeless = on_hopeless
+        self._kill_agent = kill_agent
+        self._hope = Hope(book, on_hopeless)
         self._clock = clock
         self._retries = Retries(limits)
+        self._dispatcher = Dispatcher(roster, book, self._orders, limits, clock)
+        self._steering = Steering(roster, book, self._orders, renew_child, record, clock)
         self._closing: str | None = None
         self._keeps = False
-        self._hopeless: tuple[FailureKind, str] | None = None
 
     def on_start(self) -> None:
         """Listen to the agents."""
@@ -93,11 +94,7 @@ class RootActor(pykka.ThreadingActor):
         traceback: TracebackType | None,  # noqa: ARG002 - likewise
     ) -> None:
         """After an error of our own: whoever waits is told so, at once."""
-        text = f"the orchestrator cannot go on: {exception_value}"
-        _log.critical(text, exc_info=exception_value)
-        if self._on_hopeless is not None:
-            self._on_hopeless(text)
-        self._book.give_up(text)
+        self._hope.lose_root(exception_value)
 
     # -- what callers ask ---------------------------------------------------------------------
 
@@ -143,20 +140,39 @@ class RootActor(pykka.ThreadingActor):
         if running is None:
             return False
         running.canceled = True
-        running.gives_up_at = self._clock() + _CANCEL_GRACE_S
-        self._orders.cancel(running.agent_id, task_id)
+        running.gives_up_at = self._clock() + CANCEL_GRACE_S
+        self._orders.cancel(running)
         return True
+
+    def restart_agent(self, name: str) -> dict[str, Any]:
+        """See `Steering.restart`.
+
+        Raises:
+            FleetStopped: the fleet is stopping, or no agent can work.
+        """
+        self._check_open()
+        return self._steering.restart(name)
+
+    def suspend_agent(self, name: str, *, now: bool) -> dict[str, Any]:
+        """See `Steering.suspend`."""
+        return self._steering.suspend(name, now=now)
+
+    def resume_agent(self, name: str) -> dict[str, Any]:
+        """See `Steering.resume`."""
+        done = self._steering.resume(name)
+        self._dispatch()
+        return done
 
     def status(self) -> dict[str, Any]:
         """Agents, queue and counters, as plain data."""
         return {
             "agents": {agent.agent_id: agent.to_status() for agent in self._roster.all()},
-            "services": dict(self._roster.services),
+            "services": {name: asdict(service) for name, service in self._roster.services.items()},
             "queued": self._book.waiting,
             "running": len(self._book.running),
             "stale_messages": self._roster.stale_messages,
             "stopping": self._closing,
-            "problem": self._hopeless[1] if self._hopeless else None,
+            "problem": self._hope.problem,
         }
 
     def drain(self, why: str, *, keep_waiting: bool) -> list[str]:
@@ -186,7 +202,7 @@ class RootActor(pykka.ThreadingActor):
         try:
             self._take_in(message)
         except StoreError as error:
-            self._lose_store(error)
+            self._hope.lose_store(error)
 
     def _take_in(self, message: object) -> None:
         match message:
@@ -216,7 +232,7 @@ class RootActor(pykka.ThreadingActor):
         agent, payload = self._roster[message.sender_id], message.payload
         if payload.get("kind") == "progress":
             self._book.publish(payload["task_id"], "progress", agent.agent_id, payload["text"])
-        elif payload.get("kind") == "state" and agent.task_id is None:
+        elif payload.get("kind") == "state" and agent.task_id is None and not agent.renewing:
             agent.state = "ready"
             agent.warm_for = payload.get("warm_for")
             agent.container = payload.get("container")
@@ -247,7 +263,9 @@ class RootActor(pykka.ThreadingActor):
         agent = self._roster[running.agent_id]
         agent.task_id, agent.state = None, "tidying"
         kind = FailureKind(result.failure_kind) if result.failure_kind else None
-        if kind is None or running.canceled or not self._retry_later(running, kind, result):
+        if running.recalled and kind is FailureKind.CANCELED and not running.canceled:
+            self._recall(running)
+        elif kind is None or running.canceled or not self._retry_later(running, kind, result):
             self._retries.forget(result.task_id)
             lease = Lease(message.sender_id, message.incarnation)
             if not self._book.finish(result, lease):
@@ -257,33 +275,29 @@ class RootActor(pykka.ThreadingActor):
     def _on_child(self, event: ChildEvent) -> None:
         if event.child_id not in self._roster:
             self._roster.note_service(event)
-            if event.kind == "gave_up":
-                self._lose_hope(f"{event.child_id} ended for good", event)
+            if event.kind == "gave_up" and not self._closing:
+                self._hope.lose(f"{event.child_id} ended for good", event)
             return
         agent = self._roster[event.child_id]
         match event.kind:
             case "starting":
-                agent.state, agent.incarnation, agent.pid = "starting", event.incarnation, None
+                agent.starts(event.incarnation)
             case "ready":
-                agent.state, agent.pid = "warming", event.info.get("pid")
+                agent.runs(event.info.get("pid"))
             case "exited":
                 self._on_exit(agent, event)
             case "restarting":
-                agent.restarts += 1
+                agent.restarts += not agent.renewing
             case "gave_up" | "stopped":
                 self._on_gone(agent, event)
             case "budget_warning" | "budget_spent" | "spared":
                 pass  # The supervisor logs them; nothing changes for the agent's tasks.
 
     def _on_exit(self, agent: AgentRecord, event: ChildEvent) -> None:
-        reason = event.reason
-        kind = agent.crash_kind or (reason.kind if reason else "unknown")
-        why = agent.last_failure if agent.crash_kind else (reason.detail if reason else "")
-        agent.last_failure = f"{kind}: {why}" if why else kind
         running = self._book.running.get(agent.task_id) if agent.task_id else None
-        agent.gone()
+        why = agent.fell(event.reason)
         if running is not None:
-            self._after_fall(running, agent.last_failure)
+            self._after_fall(running, why)
         self._dispatch()
 
     def _after_fall(self, running: Running, why: str) -> None:
@@ -291,10 +305,18 @@ class RootActor(pykka.ThreadingActor):
         task, book = running.task, self._book
         if running.canceled:
             book.fail(task, FailureKind.CANCELED, "canceled while it ran", running.agent_id)
-        elif self._hopeless and self._on_hopeless is None:
-            book.fail(task, *self._hopeless)
+        elif self._hope.lost and self._hope.fails_tasks:
+            book.fail(task, *self._hope.lost)
+        elif running.recalled:
+            self._recall(running)
         elif book.fell(running, why, self._limits.max_attempts):
             self._drain_again()
+
+    def _recall(self, running: Running) -> None:
+        """The task was taken from its agent on request: it waits again, at no cost."""
+        why = f"{running.recalled}; the task runs again"
+        self._book.requeue(running.task, why, free=True, outcome=Outcome.RECALLED)
+        self._drain_again()
 
     def _drain_again(self) -> None:
         """A task that waits again while the fleet stops goes where the others went."""
@@ -305,86 +327,28 @@ class RootActor(pykka.ThreadingActor):
         agent.state = "failed"
         if event.reason and event.reason.detail:
             agent.last_failure = event.reason.detail
-        if not self._roster.any_hope():
+        if not self._roster.any_hope() and not self._closing:
             why = agent.last_failure or "all of them ended"
-            self._lose_hope(f"no agent can work: {why}", event)
-
-    def _lose_hope(self, text: str, event: ChildEvent) -> None:
-        """Nothing more can be done here: whoever waits is told, now."""
-        if self._closing or self._hopeless:
-            return
-        reason = event.reason
-        if reason and reason.detail and reason.detail not in text:
-            text = f"{text}: {reason.detail}"
-        kind = reason.failure_kind if reason else None
-        self._hopeless = (FailureKind(kind) if kind else FailureKind.CRASH, text)
-        if self._on_hopeless is not None:
-            self._on_hopeless(text)
-            return
-        for task in self._book.take_all_waiting():
-            self._book.fail(task, *self._hopeless)
+            self._hope.lose(f"no agent can work: {why}", event)
 
     def _on_tick(self) -> None:
         self._book.release_due()
         now = self._clock()
         for running in list(self._book.running.values()):
             if running.gives_up_at <= now:
-                running.gives_up_at = now + _OVERTIME_S
+                running.gives_up_at = now + OVERTIME_S
                 _log.warning("%s does not answer; it is ended", running.agent_id)
-                self._restart_agent(running.agent_id)
+                self._kill_agent(running.agent_id)
         self._dispatch()
 
     # -- the work -----------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
         try:
-            self._give_what_waits()
+            if not (self._closing or self._hope.lost):
+                self._dispatcher.give_what_waits()
         except StoreError as error:
-            self._lose_store(error)
-
-    def _lose_store(self, error: StoreError) -> None:
-        """Nothing can be recorded, so nothing can be promised: whoever waits is told why."""
-        _log.error("nothing more is taken: %s", error)
-        if self._hopeless is None:
-            text = f"the orchestrator cannot go on: {error}"
-            self._hopeless = (FailureKind.INTERNAL, text)
-            if self._on_hopeless is not None:
-                self._on_hopeless(text)
-            else:
-                self._book.give_up(text)
-
-    def _give_what_waits(self) -> None:
-        while (
-            not (self._closing or self._hopeless)
-            and len(self._book.running) < self._limits.max_running
-        ):
-            pick = self._book.take(self._roster.idle())
-            if pick is None:
-                return
-            self._give(*pick)
-
-    def _give(self, task: Task, agent_id: str) -> None:
-        agent = self._roster[agent_id]
-        order = {
-            "task": task.to_wire(),
-            "attempt": self._book.attempt_of(task),
-            "may_have_run": self._book.may_have_run(task),
-        }
-        ends, number = self._clock() + task.timeout + _OVERTIME_S, agent.incarnation
-        if not self._book.start(task, agent_id, gives_up_at=ends, incarnation=number):
-            return
-        # First: the gateway must know whose requests come when the agent's first one does.
-        self._orders.assign(agent_id, task.task_id, task.priority)
-        try:
-            self._orders.give(agent_id, order, timeout_s=task.timeout + 2 * _OVERTIME_S)
-        except (EncodeError, FrameTooLarge) as error:
-            self._book.fail(task, FailureKind.INTERNAL, f"the task cannot be sent: {error}")
-            return
-        except TransportError as error:
-            agent.state = "down"
-            self._book.requeue(task, str(error), free=True, outcome=Outcome.REFUSED)
-            return
-        agent.state, agent.task_id = "busy", task.task_id
+            self._hope.lose_store(error)
 
     def _retry_later(self, running: Running, kind: FailureKind, result: TaskResult) -> bool:
         """Whether the task waits and tries again, here or in the next service."""
@@ -398,5 +362,5 @@ class RootActor(pykka.ThreadingActor):
         return True
 
     def _check_open(self) -> None:
-        if self._closing or self._hopeless:
-            raise FleetStopped(self._closing or (self._hopeless or ("", ""))[1])
+        if why := self._closing or self._hope.problem:
+            raise FleetStopped(why)

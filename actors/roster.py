@@ -6,11 +6,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from understudy.supervision import ChildEvent
+    from understudy.supervision import ChildEvent, ExitReason
     from understudy.transport import AgentMessage
 
 # `starting` has no process yet, `warming` has one that makes its container ready.
-AgentState = Literal["starting", "warming", "ready", "busy", "tidying", "down", "failed"]
+AgentState = Literal[
+    "starting", "warming", "ready", "busy", "tidying", "stopping", "down", "failed"
+]
+_SERVICE_STATES = {
+    "starting": "starting", "ready": "ready", "exited": "down", "restarting": "down",
+    "gave_up": "failed", "stopped": "stopped",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -27,17 +33,47 @@ class AgentRecord:
     container: str | None = None
     container_pid: int | None = None
     last_failure: str | None = None
+    last_failure_kind: str | None = None
     stale_messages: int = 0
     crash_kind: str | None = None
+    suspended: bool = False
+    renewing: bool = False
     usage: dict[str, int] = field(default_factory=dict[str, int])
     # Why the gateway holds a request of it: rate_limit, overloaded, api_down, budget or None.
     waits_for: str | None = None
+
+    def fell(self, reason: ExitReason | None) -> str:
+        """Its process has ended; why, in words. An end that was asked for is no failure."""
+        said = reason.failure_kind or reason.kind if reason else "unknown"
+        kind = self.crash_kind or said
+        why = self.last_failure if self.crash_kind else (reason.detail if reason else "")
+        words = f"{kind}: {why}" if why else kind
+        if kind != "shutdown":
+            self.last_failure, self.last_failure_kind = words, kind
+        self.gone()
+        return words
 
     def gone(self) -> None:
         """Its process has ended: nothing of what it had is there any more."""
         self.state = "down"
         self.task_id = self.warm_for = self.container = None
         self.pid = self.container_pid = self.crash_kind = self.waits_for = None
+
+    def renew(self) -> None:
+        """It is to end and to start again, because somebody asked for it."""
+        self.renewing = True
+        if self.state not in ("down", "failed"):
+            self.state = "stopping"
+
+    def starts(self, incarnation: int) -> None:
+        """Its next incarnation is about to have a process."""
+        self.state, self.incarnation, self.pid, self.renewing = "starting", incarnation, None, False
+
+    def runs(self, pid: int | None) -> None:
+        """Its process is ready; an agent may have told already that it can take a task."""
+        self.pid = pid
+        if self.state == "starting":
+            self.state = "warming"
 
     def to_status(self) -> dict[str, Any]:
         """The record as `get_agent_status` shows it; the first three keys are the brief's."""
@@ -54,9 +90,36 @@ class AgentRecord:
             "container": self.container,
             "container_pid": self.container_pid,
             "last_failure": self.last_failure,
+            "last_failure_kind": self.last_failure_kind,
+            "suspended": self.suspended,
             "stale_messages": self.stale_messages,
             "usage": dict(self.usage),
         }
+
+
+@dataclass(slots=True)
+class ServiceRecord:
+    """A child that agents rely on, as the root last heard of it."""
+
+    state: str = "starting"
+    incarnation: int = 0
+    restarts: int = 0
+    pid: int | None = None
+    last_failure: str | None = None
+    last_failure_kind: str | None = None
+
+    def note(self, event: ChildEvent) -> None:
+        """Take what happened to it."""
+        if event.kind not in _SERVICE_STATES:
+            return
+        self.state = _SERVICE_STATES[event.kind]
+        self.incarnation = event.incarnation
+        self.restarts += event.kind == "restarting"
+        self.pid = event.info.get("pid")
+        reason = event.reason
+        if event.kind == "exited" and reason and reason.kind != "shutdown":
+            self.last_failure_kind = reason.failure_kind or reason.kind
+            self.last_failure = f"{reason.kind}: {reason.detail}" if reason.detail else reason.kind
 
 
 class Roster:
@@ -68,7 +131,7 @@ class Roster:
     """
 
     def __init__(self, agent_ids: list[str]) -> None:
-        self.services: dict[str, dict[str, Any]] = {}
+        self.services: dict[str, ServiceRecord] = {}
         self.stale_messages = 0
         self._agents = {agent_id: AgentRecord(agent_id) for agent_id in agent_ids}
 
@@ -84,7 +147,8 @@ class Roster:
 
     def idle(self) -> dict[str, str | None]:
         """Agents that can take a task now, and the task type each is warm for."""
-        return {a.agent_id: a.warm_for for a in self._agents.values() if a.state == "ready"}
+        agents = self._agents.values()
+        return {a.agent_id: a.warm_for for a in agents if a.state == "ready" and not a.suspended}
 
     def any_hope(self) -> bool:
         """Whether at least one agent works or may come back."""
@@ -92,11 +156,8 @@ class Roster:
 
     def note_service(self, event: ChildEvent) -> None:
         """Keep what happened to a child that is no agent."""
-        if event.kind in ("budget_warning", "budget_spent", "spared"):
-            return  # It stands as it stood.
-        pid = event.info.get("pid")
-        state = {"state": event.kind, "incarnation": event.incarnation, "pid": pid}
-        self.services[event.child_id] = state
+        if event.incarnation:  # without, it is about the supervisor itself
+            self.services.setdefault(event.child_id, ServiceRecord()).note(event)
 
     def is_stale(self, message: AgentMessage) -> bool:
         """Whether it comes from an incarnation that is not the agent's present one."""

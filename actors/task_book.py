@@ -27,13 +27,19 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Running:
-    """A task that an agent holds, until its answer or the agent's end."""
+    """A task that an agent holds, until its answer or the agent's end.
+
+    `number` tells this run from every other one, also of the same attempt. `recalled` says why it
+    is taken from the agent to wait again.
+    """
 
     task: Task
     agent_id: str
     attempt: int
     gives_up_at: float
+    number: int = 0
     canceled: bool = False
+    recalled: str | None = None
 
 
 class TaskBook:
@@ -118,6 +124,11 @@ class TaskBook:
         """Whether an agent was given the task before and did not answer."""
         return task.task_id in self._cut_off
 
+    def deaths_of(self, task: Task) -> int:
+        """How often the task was in flight at a death."""
+        row = self._store.row(task.task_id) if self.may_have_run(task) else None
+        return row.deaths if row else 0
+
     def start(self, task: Task, agent_id: str, *, gives_up_at: float, incarnation: int = 0) -> bool:
         """The task is that agent's now. Call it before the agent is told: then no run is forgotten.
 
@@ -130,7 +141,8 @@ class TaskBook:
             self._tell_end(task.task_id, self._store.result(task.task_id))
             return False
         self._attempts[task.task_id] = attempt
-        self.running[task.task_id] = Running(task, agent_id, attempt, gives_up_at)
+        number = next(self._order)
+        self.running[task.task_id] = Running(task, agent_id, attempt, gives_up_at, number)
         self.publish(task.task_id, "started", agent_id)
         return True
 

@@ -30,12 +30,15 @@ _CUT_SHORT = (FailureKind.MAX_TURNS, FailureKind.BUDGET)
 class Job:
     """A task as it was handed to this agent, for the `attempt`-th time.
 
-    `may_have_run`: an agent was given it before and was cut off.
+    `number` tells this run from all others. `may_have_run`: an agent had it and was cut off.
+    `last_life`: one more fall of an agent that works on it makes it poison.
     """
 
     task: Task
     attempt: int
+    number: int = 0
     may_have_run: bool = False
+    last_life: bool = False
 
 
 class TaskRunner:
@@ -59,17 +62,17 @@ class TaskRunner:
         self._clock = clock
         self._lock = threading.Lock()
         self._job: Job | None = None
-        self._cancelled: str | None = None
+        self._cancelled: int | None = None
         self._api_error: str | None = None
 
-    def cancel(self, task_id: str) -> bool:
-        """Interrupt that task if it runs, or refuse it when it comes; whether it runs.
+    def cancel(self, number: int) -> bool:
+        """Interrupt the job of that number if it runs, or refuse it when it comes; whether it runs.
 
         A cancellation travels faster than a task and may arrive first.
         """
         with self._lock:
-            self._cancelled = task_id
-            if self._job is None or self._job.task.task_id != task_id:
+            self._cancelled = number
+            if self._job is None or self._job.number != number:
                 return False
             client = self._seat.client
         if client is not None:
@@ -133,7 +136,7 @@ class TaskRunner:
             prompt,
             timeout_s=left_s,
             stall_s=self._stall_s,
-            cancelled=lambda: self._cancelled == task.task_id,
+            cancelled=lambda: self._cancelled == job.number,
         )
         result = self._read_result(job, role, event, cost_delta(before_usd, event))
         if not role.read_only:

@@ -16,7 +16,7 @@ from .errors import (
     SupervisorStopping,
     UnknownChild,
 )
-from .events import ChildEvent, ChildState, ChildStatus, ExitReason
+from .events import ChildEvent, ChildState, ChildStatus, ExitReason, SupervisorStatus
 from .forkserver import ForkServer
 from .process import Process
 from .signals import Op, Result
@@ -48,6 +48,7 @@ __all__ = [
     "SupervisionError",
     "Supervisor",
     "SupervisorSpec",
+    "SupervisorStatus",
     "SupervisorStopping",
     "UnknownChild",
 ]

@@ -30,6 +30,7 @@ from .signals import (
     Finished,
     Grant,
     Op,
+    Renew,
     Request,
     Result,
     Shutdown,
@@ -91,10 +92,8 @@ class SupervisorCore:
     @property
     def next_wake(self) -> float | None:
         """When a `Tick` is needed next, in monotonic seconds; None: no time is set."""
-        return min(
-            (p.due for p in self._steps.plans if p.due > self._steps.now and not p.stops),
-            default=None,
-        )
+        steps = self._steps
+        return min((p.due for p in steps.plans if p.due > steps.now and not p.stops), default=None)
 
     @property
     def is_finished(self) -> bool:
@@ -111,9 +110,13 @@ class SupervisorCore:
         child = self._steps.children.get(child_id)
         return child is not None and child.is_running
 
-    def status(self) -> list[ChildStatus]:
-        """All children in start order; `pid` is not known here."""
-        return [child.status() for child in self._steps.children.values()]
+    def status(self, now: float | None = None) -> list[ChildStatus]:
+        """All children in start order, without `pid`; with the next start, if `now` is given."""
+        return self._steps.status(now)
+
+    def restarts_in_window(self, now: float) -> int:
+        """How many restarts of its window count at `now`."""
+        return self._decisions.restarts_in_window(now)
 
     # -- inputs -------------------------------------------------------------------------------
 
@@ -133,6 +136,8 @@ class SupervisorCore:
                 self._on_request(Request(Op.TERMINATE, child_id))
             case StopChild(child_id):
                 self._on_stop(self._steps.children[child_id])
+            case Renew(child_id):
+                self._steps.renew(child_id, closing=self._decisions.closing)
             case Request():
                 self._on_request(happened)
             case Spent() | Grant():
@@ -159,7 +164,7 @@ class SupervisorCore:
                 if spec.id in self._steps.children:
                     raise DuplicateChild(self._spec.id, spec.id)
                 self._spec.check_child(spec)
-            case StopChild(child_id) if child_id not in self._steps.children:
+            case StopChild(child_id) | Renew(child_id) if child_id not in self._steps.children:
                 raise UnknownChild(self._spec.id, child_id, tuple(self._steps.children))
             case Spent(child_id, _, amount):
                 check_amount(child_id, "spent", amount)
@@ -190,7 +195,7 @@ class SupervisorCore:
         match happened:
             case ChildExited(child_id) if child_id in self._steps.children:
                 return self._steps.children[child_id].state is ChildState.READY
-            case AddChild() | StopChild() | Request() | Shutdown():
+            case AddChild() | StopChild() | Renew() | Request() | Shutdown():
                 return True
             case _:
                 return False

@@ -57,6 +57,8 @@ class Decisions:
         child.state = ChildState.WAITING
         if self.closing or child.unwanted:
             self.rest(child)
+        elif child.renewed and not self.steps.is_to_stop(child):
+            self.steps.start_anew(child)
         elif failed_start and not was_ours and child.is_asked_to_start:
             self._start_failed(child)
         elif reason.kind == "permanent":
@@ -73,6 +75,10 @@ class Decisions:
             self._end_with(child)
         else:
             self.try_restart(child)
+
+    def restarts_in_window(self, now: float) -> int:
+        """See `RestartWindow.count`."""
+        return self._window.count(now)
 
     def try_restart(self, child: Record) -> None:
         """Restart it and those that go with it, unless that cannot be paid or was too often."""

@@ -71,6 +71,22 @@ class ChildEvent:
     info: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
+def describe(event: ChildEvent) -> str:
+    """The event in one line, for people."""
+    text = f"{event.child_id} (incarnation {event.incarnation}) {event.kind}"
+    if event.delay_s is not None:
+        text += f" in {event.delay_s:.2g} s"
+    elif event.kind in ("budget_warning", "budget_spent"):
+        text += f": {event.info['spent']:g} of {event.info['limit']:g} {event.info.get('unit', '')}"
+    elif event.kind == "spared":
+        text += f": we stood still for {event.info['away_s']:.3g} s; it gets a fresh interval"
+    elif event.reason is not None and event.kind != "stopped":
+        text += f": {event.reason.kind}"
+        if event.reason.detail:
+            text += f", {event.reason.detail}"
+    return text
+
+
 class ChildState(StrEnum):
     """Where a child stands."""
 
@@ -94,6 +110,8 @@ class ChildStatus:
         restarts: how often it was started again.
         pid: of its process while there is one.
         last_reason: why its last incarnation ended.
+        failures: how many in a row its backoff counts.
+        next_start_s: while it waits for its backoff: seconds until its next start.
         spent: by all its incarnations, in the unit of its budget.
         limit: what it may spend in all, with what was granted; None: it has no budget.
     """
@@ -104,5 +122,25 @@ class ChildStatus:
     restarts: int
     pid: int | None
     last_reason: ExitReason | None
+    failures: int = 0
+    next_start_s: float | None = None
     spent: float = 0.0
     limit: float | None = None
+
+
+@dataclass(frozen=True)
+class SupervisorStatus:
+    """A supervisor's rules, how much of its restart budget is used up, and its children.
+
+    Args:
+        restarts_in_window: how many restarts of the last `period_s` seconds count; one more than
+            `intensity`, and it gives up.
+        children: in start order.
+    """
+
+    supervisor_id: str
+    strategy: str
+    intensity: int
+    period_s: float
+    restarts_in_window: int
+    children: tuple[ChildStatus, ...]

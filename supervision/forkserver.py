@@ -166,6 +166,17 @@ class ForkServer:
         if reactor is not None:
             reactor.close()
 
+    def kill_children(self) -> bool:
+        """Kill every process that was spawned here and lives; whether this is open.
+
+        Returns at once. What is spawned later is not affected. From any thread.
+        """
+        reactor = self._reactor
+        if reactor is None:
+            return False
+        reactor.call_soon(self._kill_all)
+        return True
+
     @property
     def is_open(self) -> bool:
         """Whether it was started and not closed."""

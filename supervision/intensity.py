@@ -24,3 +24,7 @@ class RestartWindow:
         while now - self._times[0] > self._period_s:
             self._times.popleft()
         return len(self._times) <= self._intensity
+
+    def count(self, now: float) -> int:
+        """How many restarts of the last `period_s` seconds there were, seen at `now`."""
+        return sum(now - time <= self._period_s for time in self._times)

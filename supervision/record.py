@@ -23,6 +23,7 @@ class Record:
     Args:
         failures: in a row, for the backoff.
         unwanted: it was asked to end and does not come back by a sibling's restart.
+        renewed: it was asked to end and to start again.
         is_dry: its budget ended it, or is about to; it does not come back before a grant.
         account: what it has spent, over all its incarnations.
         asked: the requests that are answered when it is up or down.
@@ -35,6 +36,7 @@ class Record:
     failures: int = 0
     ready_at: float | None = None
     unwanted: bool = False
+    renewed: bool = False
     last_reason: ExitReason | None = None
     is_dry: bool = False
     asked: list[Op] = field(default_factory=list[Op])
@@ -66,10 +68,11 @@ class Record:
         """Whether somebody waits to hear that it is up."""
         return Op.START_CHILD in self.asked or Op.RESTART in self.asked
 
-    def status(self) -> ChildStatus:
+    def status(self, next_start_s: float | None = None) -> ChildStatus:
         """For people; `pid` is not known here."""
         return ChildStatus(
             *(self.spec.id, self.state, self.incarnation, self.restarts, None, self.last_reason),
+            *(self.failures, next_start_s),
             spent=self.account.spent,
             limit=self.account.limit,
         )

@@ -51,6 +51,13 @@ class StopChild:
     child_id: str
 
 
+@dataclass(frozen=True)
+class Renew:
+    """End a child in good order and start it again: as wished, so no restart is counted."""
+
+    child_id: str
+
+
 class Op(StrEnum):
     """What can be asked about one child, in OTP's words."""
 
@@ -157,6 +164,7 @@ Input = (
     | ChildExited
     | AddChild
     | StopChild
+    | Renew
     | Request
     | Spent
     | Grant

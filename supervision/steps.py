@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from .events import ChildEvent, ChildState
+from .events import ChildEvent, ChildState, ChildStatus
 from .inbox import Inbox
+from .plan import Plan
 from .record import Record
 from .signals import Start, Stop, Tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .plan import Plan
     from .signals import ChildExited, Command
     from .spec import ChildSpec
 
@@ -83,7 +83,7 @@ class Steps:
         self._incarnations[child_id] = child.incarnation
         child.state = ChildState.STARTING
         child.ready_at = None
-        child.unwanted = child.is_dry = False
+        child.unwanted = child.renewed = child.is_dry = False
         self.out.append(Tell(ChildEvent(child_id, "starting", child.incarnation)))
         self.out.append(Start(child.spec, child.incarnation))
 
@@ -97,6 +97,36 @@ class Steps:
             self._on_exited(early)
         else:
             self.out.append(Stop(child.spec.id, child.spec.shutdown_s))
+
+    def renew(self, child_id: str, *, closing: bool) -> None:
+        """Have it end, if it runs, and start again."""
+        child = self.children[child_id]
+        if closing or child.unwanted or not child.account.pays_for_start:
+            return
+        if not child.is_running:
+            self.start_anew(child)
+            return
+        child.renewed = True
+        self.stop(child)
+
+    def start_anew(self, child: Record) -> None:
+        """It was asked for: no restart is counted, and earlier failures are forgotten."""
+        child.failures = 0
+        child.state = ChildState.WAITING
+        self.drop_from_plans([child.spec.id])
+        self.say(child, "restarting", 0.0)
+        self.plans.append(Plan(starts=[child.spec.id], due=self.now))
+
+    def status(self, now: float | None) -> list[ChildStatus]:
+        """All children in start order; with the seconds to the next start, if `now` is given."""
+        due = {i: p.due for p in self.plans for i in p.starts if not p.stops}
+
+        def left_s(child: Record) -> float | None:
+            if now is None or child.state is not ChildState.WAITING or child.spec.id not in due:
+                return None
+            return max(0.0, due[child.spec.id] - now)
+
+        return [child.status(left_s(child)) for child in self.children.values()]
 
     def is_to_stop(self, child: Record) -> bool:
         """Whether a plan is going to end it."""

@@ -20,7 +20,7 @@ from .errors import (
     SupervisorStopping,
     UnknownChild,
 )
-from .events import ChildEvent, ChildStatus, ExitReason
+from .events import ChildEvent, ChildStatus, ExitReason, SupervisorStatus, describe
 from .process import Process
 from .signals import (
     AddChild,
@@ -31,6 +31,7 @@ from .signals import (
     Finished,
     Grant,
     Op,
+    Renew,
     Request,
     Result,
     Shutdown,
@@ -208,6 +209,20 @@ class Supervisor(pykka.ThreadingActor):
         if child_id in self._processes:
             self._processes[child_id].kill("hung", detail)
 
+    def renew_child(self, child_id: str) -> None:
+        """End a child in good order and start it again, at once and uncounted; returns at once.
+
+        Raises:
+            UnknownChild: there is none of that id.
+        """
+        self._handle(Renew(child_id))
+
+    def report(self) -> SupervisorStatus:
+        """The rules, the restarts that count now, and the children."""
+        spec, used = self._spec, self._core.restarts_in_window(self._clock())
+        rules = (spec.id, spec.strategy.value, spec.intensity, spec.period_s)
+        return SupervisorStatus(*rules, used, tuple(self.status()))
+
     def spent(self, child_id: str, amount: float, incarnation: int | None = None) -> None:
         """Count what a child has spent, as its meter says; see `Budget`.
 
@@ -243,7 +258,7 @@ class Supervisor(pykka.ThreadingActor):
             replace(status, pid=process.pid)
             if (process := self._processes.get(status.child_id))
             else status
-            for status in self._core.status()
+            for status in self._core.status(self._clock())
         ]
 
     def shutdown(self) -> None:
@@ -363,22 +378,6 @@ class Supervisor(pykka.ThreadingActor):
             self._listener(event)
         except Exception:  # noqa: BLE001 - a bad listener must not end the supervision
             _log.exception("the listener of supervisor %s failed on %r", self._spec.id, event)
-
-
-def describe(event: ChildEvent) -> str:
-    """The event in one line, for people."""
-    text = f"{event.child_id} (incarnation {event.incarnation}) {event.kind}"
-    if event.delay_s is not None:
-        text += f" in {event.delay_s:.2g} s"
-    elif event.kind in ("budget_warning", "budget_spent"):
-        text += f": {event.info['spent']:g} of {event.info['limit']:g} {event.info.get('unit', '')}"
-    elif event.kind == "spared":
-        text += f": we stood still for {event.info['away_s']:.3g} s; it gets a fresh interval"
-    elif event.reason is not None and event.kind != "stopped":
-        text += f": {event.reason.kind}"
-        if event.reason.detail:
-            text += f", {event.reason.detail}"
-    return text
 
 
 def _level(event: ChildEvent) -> int:

@@ -34,6 +34,8 @@ class Outcome(StrEnum):
     """The service stopped in good order while the task ran."""
     RETRIED = "retried"
     """The API was at fault; the task waits and tries again."""
+    RECALLED = "recalled"
+    """Its agent was restarted or suspended by request while the task ran."""
     REFUSED = "refused"
     """The agent did not take it; nothing ran."""
 

@@ -33,8 +33,36 @@ _ANSWER_S = 60.0
 _MAX_UPDATES = 10_000
 
 
+# What is asked without a watch, by its verb.
+_VERBS: dict[str, Callable[[Orchestrator, dict[str, Any]], dict[str, Any]]] = {
+    "status": lambda fleet, _: fleet.status(),
+    "tree": lambda fleet, _: fleet.tree(),
+    "results": lambda fleet, asked: {
+        "results": [r.to_wire() for r in map(fleet.get_task_result, asked["task_ids"]) if r]
+    },
+    "cancel": lambda fleet, asked: {"canceled": fleet.cancel(asked["task_id"])},
+    "replay": lambda fleet, asked: {"replayed": fleet.replay(asked["task_id"]) is not None},
+    "restart": lambda fleet, asked: fleet.begin_restart(asked["agent"]),
+    "suspend": lambda fleet, asked: fleet.suspend_agent(asked["agent"], now=asked["now"]),
+    "resume": lambda fleet, asked: fleet.resume_agent(asked["agent"]),
+    "stop": lambda _fleet, _asked: {"stopping": True},
+}
+
+
 class ServiceError(AgentError):
-    """The service refused or could not do what was asked; its own words."""
+    """The service refused or could not do what was asked; its own words.
+
+    Attributes:
+        exit_code_of_command: for a command that ends with it; None: the usual one.
+    """
+
+    def __init__(self, text: str, exit_code: int | None = None) -> None:
+        super().__init__(text, exit_code)
+        self.text = text
+        self.exit_code_of_command = exit_code
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class ControlServer:
@@ -82,7 +110,8 @@ class ControlServer:
             payload = self._do(request)
             kind = MessageType.TASK_RESPONSE
         except (AgentError, TransportError) as error:
-            payload = {"error": str(error), "type": type(error).__name__}
+            code = getattr(error, "exit_code_of_command", None)
+            payload = {"error": str(error), "type": type(error).__name__, "exit_code": code}
             kind = MessageType.ERROR
         except Exception as error:  # noqa: BLE001 - one bad request must not end the service
             _log.warning("a request failed", exc_info=True)
@@ -94,26 +123,19 @@ class ControlServer:
 
     def _do(self, request: AgentMessage) -> dict[str, Any]:
         payload = request.payload
-        match payload["verb"]:
-            case "status":
-                return self._orchestrator.status()
-            case "submit":
-                tasks = [Task.from_wire(task) for task in payload["tasks"]]
-                handles = self._orchestrator.submit_all(tasks)
-                if payload.get("watch"):
-                    self._watch(request, handles)
-                return {"task_ids": [handle.task_id for handle in handles]}
-            case "results":
-                found = map(self._orchestrator.get_task_result, payload["task_ids"])
-                return {"results": [result.to_wire() for result in found if result]}
-            case "cancel":
-                return {"canceled": self._orchestrator.cancel(payload["task_id"])}
-            case "replay":
-                return {"replayed": self._orchestrator.replay(payload["task_id"]) is not None}
-            case "stop":
-                return {"stopping": True}
-            case verb:
-                raise ServiceError(f"the service does not know {verb!r}")
+        verb = payload["verb"]
+        if verb == "submit":
+            return self._submit(request)
+        if verb not in _VERBS:
+            raise ServiceError(f"the service does not know {verb!r}")
+        return _VERBS[verb](self._orchestrator, payload)
+
+    def _submit(self, request: AgentMessage) -> dict[str, Any]:
+        tasks = [Task.from_wire(task) for task in request.payload["tasks"]]
+        handles = self._orchestrator.submit_all(tasks)
+        if request.payload.get("watch"):
+            self._watch(request, handles)
+        return {"task_ids": [handle.task_id for handle in handles]}
 
     def _watch(self, request: AgentMessage, handles: list[TaskHandle]) -> None:
         """Send the handles' events from a thread of their own.
@@ -193,7 +215,8 @@ class ServiceClient:
             if message.message_type is MessageType.TASK_RESPONSE:
                 return message.payload
             if message.message_type is MessageType.ERROR:
-                raise ServiceError(str(message.payload.get("error") or message.payload))
+                text = str(message.payload.get("error") or message.payload)
+                raise ServiceError(text, message.payload.get("exit_code"))
             self._waiting.append(message)
         raise ServiceError(f"the service did not answer {verb!r} within {timeout_s:g} s")
 

@@ -12,9 +12,11 @@ from understudy.actors.errors import FleetStopped, MachineNotReady
 from understudy.actors.fleet_places import FleetBase, Upstream
 from understudy.actors.gateway import Credentials, find_credentials, find_upstream, scrub
 from understudy.actors.gateway.credential_source import read_credentials
+from understudy.actors.haste import Haste
 from understudy.actors.paths import cache_dir, run_root, state_dir
 from understudy.actors.tasks.task import subtasks_of
 from understudy.config import Configuration, load
+from understudy.restarts import await_restart, restart_limit_s
 from understudy.supervision.forkserver import ForkServer
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class Orchestrator:
         self.config: Configuration = load(config_path, self._env, overrides or {})
         self._keeps_tasks = keeps_tasks
         self.on_hopeless: Callable[[str], None] | None = None
+        self._haste = Haste()
         self._fleet: Fleet | None = None
 
     def start(self) -> None:
@@ -91,6 +94,7 @@ class Orchestrator:
                 self._env,
                 keeps_tasks=self._keeps_tasks,
                 on_hopeless=self.on_hopeless,
+                haste=self._haste,
             )
             fleet.start()
         except BaseException:
@@ -105,6 +109,13 @@ class Orchestrator:
         fleet, self._fleet = self._fleet, None
         if fleet is not None:
             fleet.stop(grace_s=grace_s)
+
+    def hurry(self) -> None:
+        """Have a stop, under way or later, wait for nothing: what still runs is killed.
+
+        May be called from a signal's handler. It cannot be undone.
+        """
+        self._haste.hurry()
 
     def __enter__(self) -> Self:
         self.start()
@@ -126,12 +137,11 @@ class Orchestrator:
 
     def submit_all(self, tasks: list[Task]) -> list[TaskHandle]:
         """Accept all of the tasks or none; see `submit`."""
-        if self._fleet is None:
-            raise FleetStopped("the orchestrator is not started; call start() first")
+        fleet = self._running()
         levels = self.config.settings.task_queue.priority_levels
         for task in tasks:
             task.check(priority_levels=levels)
-        return self._fleet.submit([_anchored(task) for task in tasks])
+        return fleet.submit([_anchored(task) for task in tasks])
 
     def execute_task(self, task: Task) -> TaskResult:
         """Run one task to its end. A task that fails has a result that says why; see `submit`."""
@@ -152,9 +162,63 @@ class Orchestrator:
         Raises:
             QueueFull, FleetStopped: see `submit`.
         """
+        return self._running().replay(task_id)
+
+    def restart_agent(self, name: str) -> int:
+        """End that agent (or service) in good order and start it again; its next incarnation.
+
+        Returns when its process runs. A task that it works on waits again, at no cost to its
+        attempts; the restart does not count in the supervisor's intensity.
+
+        Raises:
+            UnknownAgent: there is none of that name.
+            NotBack: it did not start again.
+            FleetStopped: the fleet does not run.
+        """
+        ended = self.begin_restart(name)["incarnation"]
+        limit_s = restart_limit_s(self.config.settings)
+        return await_restart(self.status, name, ended, limit_s)
+
+    def begin_restart(self, name: str) -> dict[str, Any]:
+        """As `restart_agent`, but returns at once: `incarnation` is the one that ends."""
+        return self._running().restart_agent(name)
+
+    def suspend_agent(self, name: str, *, now: bool = False) -> dict[str, Any]:
+        """Give that agent no more tasks until `resume_agent`; it finishes the one it has.
+
+        Its process and container stay. With `now` its turn is ended and its task waits again, at no
+        cost to its attempts.
+
+        Returns:
+            `changed`: whether it was not suspended before; `current_task`: what it works on.
+
+        Raises:
+            UnknownAgent: there is none of that name.
+            FleetStopped: the fleet does not run.
+        """
+        return self._running().suspend_agent(name, now=now)
+
+    def resume_agent(self, name: str) -> dict[str, Any]:
+        """Give that agent tasks again; `changed` tells whether it was suspended.
+
+        Raises:
+            UnknownAgent: there is none of that name.
+            FleetStopped: the fleet does not run.
+        """
+        return self._running().resume_agent(name)
+
+    def tree(self) -> dict[str, Any]:
+        """The running fleet as a tree: root, supervisors, their children; see `understudy tree`.
+
+        Raises:
+            FleetStopped: the fleet does not run.
+        """
+        return self._running().tree()
+
+    def _running(self) -> Fleet:
         if self._fleet is None:
             raise FleetStopped("the orchestrator is not started; call start() first")
-        return self._fleet.replay(task_id)
+        return self._fleet
 
     def get_agent_status(self) -> dict[str, dict[str, Any]]:
         """Each agent by its id: `running`, `current_task`, `health_check_failed`, and more."""

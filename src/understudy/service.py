@@ -8,7 +8,7 @@ import logging
 import os
 import queue
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from understudy.actors.errors import AgentError, MachineNotReady
 from understudy.control import ControlServer
@@ -37,7 +37,11 @@ class ServiceRunning(AgentError):
 
 
 def serve(orchestrator: Orchestrator, env: Mapping[str, str], ready: Callable[[str], None]) -> None:
-    """Run the service until SIGTERM, SIGINT or `understudy stop`; a second signal ends it at once.
+    """Run the service until SIGTERM, SIGINT or `understudy stop`.
+
+    Then it takes nothing more, gives running tasks `supervision.shutdown_timeout` seconds, parks
+    the others for the next service, and ends what it started, the last first. A signal meanwhile
+    makes it fast: nothing is waited for, what runs is parked, what is left is killed.
 
     Args:
         orchestrator: not started yet, made with `keeps_tasks=True`.
@@ -54,7 +58,7 @@ def serve(orchestrator: Orchestrator, env: Mapping[str, str], ready: Callable[[s
     orchestrator.on_hopeless = lambda why: signals.put(
         MachineNotReady(why, "mend it and start the service again; its tasks are kept")
     )
-    with only_service(state), _signals_to(signals):
+    with only_service(state), _Signals(signals, orchestrator.hurry) as heard:
         control = ControlServer(
             settings.communication.socket_path, orchestrator, lambda: signals.put("stop")
         )
@@ -63,14 +67,17 @@ def serve(orchestrator: Orchestrator, env: Mapping[str, str], ready: Callable[[s
             control.start()
             ready(settings.communication.socket_path)
             reason = signals.get()
+            heard.stopping = True
             _log.info("stopping on %s", reason)
             control.close()
+            _log.info("the control socket is closed; nothing more is taken")
             orchestrator.stop(grace_s=settings.supervision.shutdown_timeout)
             if isinstance(reason, MachineNotReady):
                 raise reason
         finally:
             control.close()
             orchestrator.stop()
+            _log.info("stopped")
 
 
 @contextlib.contextmanager
@@ -91,17 +98,33 @@ def only_service(state: Path) -> Generator[None]:
         file.truncate(0)
 
 
-@contextlib.contextmanager
-def _signals_to(signals: queue.SimpleQueue[str | MachineNotReady]) -> Generator[None]:
-    """Queue the first SIGTERM or SIGINT; let a second one have its default effect."""
+class _Signals:
+    """Queues the first SIGTERM or SIGINT, and calls `hurry` on every one after it.
 
-    def handle(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        signals.put(signal.Signals(number).name)
+    Attributes:
+        stopping: the service stops, for whatever reason: every signal hurries.
+    """
 
-    before = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    def __init__(
+        self, signals: queue.SimpleQueue[str | MachineNotReady], hurry: Callable[[], None]
+    ) -> None:
+        self._signals = signals
+        self._hurry = hurry
+        self._before: dict[signal.Signals, Any] = {}
+        self.stopping = False
+
+    def __enter__(self) -> Self:
+        both = (signal.SIGTERM, signal.SIGINT)
+        self._before = {number: signal.signal(number, self._handle) for number in both}
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: object) -> None:
+        if self.stopping:
+            self._hurry()
+        else:
+            self.stopping = True
+            self._signals.put(signal.Signals(number).name)

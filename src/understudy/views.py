@@ -192,3 +192,21 @@ def status_table(status: dict[str, Any]) -> Table:
             escape(agent["last_failure"] or ""),
         )
     return table
+
+
+def services_table(status: dict[str, Any]) -> Table:
+    """One line for each service that the agents rely on."""
+    table = Table(header_style="bold")
+    for name in ("service", "state", "pid", "start", "restarts", "last failure"):
+        table.add_column(name, overflow="fold")
+    for name, service in status["services"].items():
+        state = str(service["state"])
+        table.add_row(
+            name,
+            f"[{_COLOURS.get(state, 'white')}]{state}",
+            str(service["pid"] or ""),
+            str(service["incarnation"]),
+            str(service["restarts"]),
+            escape(service["last_failure"] or ""),
+        )
+    return table

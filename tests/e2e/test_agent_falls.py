@@ -102,3 +102,33 @@ def test_a_stopped_agent_is_found_hung_and_its_task_done_by_the_next(
         os.kill(agent["pid"], signal.SIGSTOP)
         assert handle.wait(timeout_s=60).status == "success"
         assert "hung" in fleet.get_agent_status()["agent_000"]["last_failure"]
+
+
+def test_the_last_death_of_a_poisonous_task_does_not_count_against_its_agent(
+    home: Path, image: str, monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+) -> None:
+    del home, image
+    monkeypatch.setenv("UNDERSTUDY_GATEWAY__SCRIPTED_MODEL", "true")
+    settings = {
+        "orchestrator.num_agents": 1,
+        "supervision.intensity": 2,
+        "supervision.period": 120.0,
+    }
+    with Orchestrator(overrides=settings) as fleet:
+        handle = fleet.submit(Task(description='@@ [{"delay": 60, "text": "late"}] @@', timeout=90))
+        for incarnation in (1, 2, 3):
+            until(lambda number=incarnation: is_busy(fleet, number))
+            os.kill(cli_process(fleet.get_agent_status()["agent_000"]["container_pid"]).pid, 9)
+        assert handle.wait(timeout_s=60).failure_kind == "poison"
+        assert fleet.execute_task(Task(description="hello", timeout=60)).status == "success"
+        agents = fleet.tree()["children"][1]
+        assert agents["restarts_in_window"] == 2
+        (agent,) = agents["children"]
+        assert (agent["incarnation"], agent["last_failure"]["kind"]) == (4, "crash")
+
+
+def is_busy(fleet: Orchestrator, incarnation: int) -> bool:
+    agent = fleet.get_agent_status()["agent_000"]
+    pid = agent["container_pid"]
+    at_work = agent["incarnation"] == incarnation and agent["state"] == "busy"
+    return bool(at_work and pid and psutil.pid_exists(pid) and psutil.Process(pid).children())

@@ -46,7 +46,10 @@ def test_run_uses_the_service_when_one_is_up(program: Program) -> None:
 def test_without_a_service_the_commands_that_need_one_say_how_to_start_it(
     program: Program,
 ) -> None:
-    for command in (["status"], ["stop"], ["submit", "x"], ["cancel", "x"]):
+    for command in (
+        ["status"], ["stop"], ["submit", "x"], ["cancel", "x"], ["tree"], ["restart", "x"],
+        ["suspend", "x"], ["resume", "x"],
+    ):  # fmt: skip
         done = program.run(*command)
         assert done.code == 3
         assert "understudy serve" in done.err

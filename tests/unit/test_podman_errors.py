@@ -19,6 +19,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "AgentError": ("anything",),
     "MachineNotReady": ("no podman", "install it"),
     "FleetStopped": ("the fleet is stopping",),
+    "UnknownAgent": ("agent_00", ("agent_000",)),
     "UnsafeDirectory": ("/tmp/understudy-0", "is not a folder"),
     "PodmanError": ("podman run x", 125, "Error: x", "mend it", "image_missing"),
     "ImageError": ("download", "no network", "check it"),

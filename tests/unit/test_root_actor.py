@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from understudy.actors.errors import FleetStopped
+from understudy.actors.errors import FleetStopped, UnknownAgent
 from understudy.actors.failure import FailureKind
 from understudy.actors.handle import TaskHandle
 from understudy.actors.retries import RootLimits
@@ -73,6 +73,8 @@ class Fleet:
         self.clock, self.bus = Clock(), Bus()
         self.store = TaskStore(path / "tasks.db")
         self.ended: list[str] = []
+        self.renewed: list[str] = []
+        self.recorded: list[tuple[str, str]] = []
         book = TaskBook(
             TaskQueue(max_size=100, clock=self.clock), self.store, "run", clock=self.clock
         )
@@ -83,11 +85,17 @@ class Fleet:
             book,
             self.bus,
             limits,
-            restart_agent=self.ended.append,
+            kill_agent=self.ended.append,
+            renew_child=self.renewed.append,
+            record=self.record,
             on_hopeless=on_hopeless,
             clock=self.clock,
         )
         self.root: Any = self.ref.proxy()
+
+    def record(self, name: str, kind: str, text: str) -> None:
+        assert text
+        self.recorded.append((name, kind))
 
     def close(self) -> None:
         self.ref.stop()
@@ -149,6 +157,13 @@ class Fleet:
         self.root.submit(tasks, handles).get(timeout=5)
         return handles
 
+    def canceled(self) -> list[tuple[str, str, int]]:
+        return [
+            (agent, order["task_id"], order["number"])
+            for agent, order in self.bus.orders
+            if order["command"] == "cancel"
+        ]
+
     def given(self) -> list[tuple[str, str]]:
         return [(agent, order["task"]["task_id"]) for agent, order in self.bus.given]
 
@@ -165,6 +180,17 @@ def test_a_task_waits_until_an_agent_is_ready(fleet: Fleet) -> None:
     assert fleet.given() == []
     fleet.ready("agent_000")
     assert fleet.given() == [("agent_000", "a")]
+
+
+def test_an_agent_that_can_take_a_task_before_its_process_is_told_ready_gets_one(
+    fleet: Fleet,
+) -> None:
+    fleet.submit("a")
+    fleet.child("agent_000", "starting")
+    fleet.state("agent_000")
+    fleet.child("agent_000", "ready")
+    assert fleet.given() == [("agent_000", "a")]
+    assert fleet.root.status().get(timeout=5)["agents"]["agent_000"]["state"] == "busy"
 
 
 def test_tasks_go_to_agents_that_are_idle_and_none_is_dropped(fleet: Fleet) -> None:
@@ -384,7 +410,7 @@ def test_a_running_task_is_canceled_by_its_agent(fleet: Fleet) -> None:
     fleet.ready("agent_000")
     (handle,) = fleet.submit("a")
     assert fleet.root.cancel("a").get(timeout=5)
-    assert fleet.bus.orders[-1] == ("agent_000", {"command": "cancel", "task_id": "a"})
+    assert fleet.canceled() == [("agent_000", "a", fleet.bus.given[0][1]["number"])]
     assert not handle.done()
     fleet.answer("agent_000", "a", kind=FailureKind.CANCELED)
     assert handle.wait(1).failure_kind == "canceled"
@@ -561,3 +587,130 @@ def test_the_gateways_count_is_shown_with_the_agent(fleet: Fleet) -> None:
     fleet.tell(message)
     usage = fleet.root.status().get(timeout=5)["agents"]["agent_000"]["usage"]
     assert usage == {"requests": 2, "input_tokens": 14, "output_tokens": 6}
+
+
+def test_a_restart_by_request_takes_the_task_back_at_no_cost(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    assert fleet.root.restart_agent("agent_000").get(timeout=5)["incarnation"] == 1
+    assert fleet.renewed == ["agent_000"]
+    assert fleet.recorded == [("agent_000", "restart")]
+    fleet.state("agent_000")  # said before it heard of its end
+    fleet.child("agent_000", "exited", reason=ExitReason("shutdown", 0))
+    fleet.child("agent_000", "restarting")
+    fleet.ready("agent_000", 2)
+    assert fleet.given() == [("agent_000", "a"), ("agent_000", "a")]
+    assert fleet.store.attempts("a")[0].outcome == "recalled"
+    fleet.answer("agent_000", "a", incarnation=2)
+    assert handle.wait(1).attempts == 1
+    agent = fleet.root.status().get(timeout=5)["agents"]["agent_000"]
+    assert (agent["restarts"], agent["last_failure"]) == (0, None)
+
+
+def test_an_agent_that_is_being_restarted_gets_no_task(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.root.restart_agent("agent_000").get(timeout=5)
+    fleet.state("agent_000")  # said before it heard of its end
+    fleet.submit("a")
+    assert fleet.given() == []
+
+
+def test_a_restart_may_bring_back_an_agent_that_gave_up(fleet: Fleet) -> None:
+    fleet.child("agent_000", "gave_up", reason=ExitReason("permanent", 70, None, "bad", "config"))
+    fleet.root.restart_agent("agent_000").get(timeout=5)
+    fleet.ready("agent_000", 2)
+    fleet.submit("a")
+    assert fleet.given() == [("agent_000", "a")]
+
+
+def test_a_suspended_agent_gets_no_task_until_it_is_resumed(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    assert fleet.root.suspend_agent("agent_000", now=False).get(timeout=5)["changed"]
+    fleet.submit("a")
+    fleet.fall("agent_000")
+    assert fleet.given() == []
+    assert fleet.root.status().get(timeout=5)["agents"]["agent_000"]["suspended"]
+    assert fleet.root.resume_agent("agent_000").get(timeout=5)["changed"]
+    assert fleet.given() == [("agent_000", "a")]
+    assert not fleet.root.resume_agent("agent_000").get(timeout=5)["changed"]
+    assert fleet.recorded == [("agent_000", "suspended"), ("agent_000", "resumed")]
+
+
+def test_a_suspension_at_once_takes_the_task_back_at_no_cost(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a")
+    fleet.root.suspend_agent("agent_000", now=True).get(timeout=5)
+    assert fleet.canceled() == [("agent_000", "a", fleet.bus.given[0][1]["number"])]
+    fleet.answer("agent_000", "a", kind=FailureKind.CANCELED)
+    fleet.state("agent_000")
+    fleet.ready("agent_001")
+    assert fleet.given() == [("agent_000", "a"), ("agent_001", "a")]
+    assert fleet.bus.given[-1][1]["attempt"] == 1
+
+
+def test_an_agent_that_does_not_end_its_turn_when_suspended_is_ended(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a")
+    fleet.root.suspend_agent("agent_000", now=True).get(timeout=5)
+    fleet.clock.now += 11
+    fleet.tell("tick")
+    assert fleet.ended == ["agent_000"]
+    fleet.fall("agent_000")
+    assert fleet.store.row("a").deaths == 0  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_a_task_that_is_done_before_it_can_be_taken_back_is_done(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    fleet.root.suspend_agent("agent_000", now=True).get(timeout=5)
+    fleet.answer("agent_000", "a")
+    assert handle.wait(1).status == "success"
+
+
+def test_a_cancellation_is_stronger_than_a_suspension(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    fleet.root.suspend_agent("agent_000", now=True).get(timeout=5)
+    fleet.root.cancel("a").get(timeout=5)
+    fleet.answer("agent_000", "a", kind=FailureKind.CANCELED)
+    assert handle.wait(1).failure_kind == "canceled"
+
+
+@pytest.mark.parametrize("verb", ["restart_agent", "resume_agent"])
+def test_an_unknown_name_is_told_with_the_nearest(fleet: Fleet, verb: str) -> None:
+    with pytest.raises(UnknownAgent, match="did you mean agent_00"):
+        getattr(fleet.root, verb)("agent_00").get(timeout=5)
+
+
+def test_a_service_can_be_restarted_and_takes_no_tasks(fleet: Fleet) -> None:
+    fleet.child("gateway", "ready")
+    fleet.root.restart_agent("gateway").get(timeout=5)
+    assert fleet.renewed == ["gateway"]
+    with pytest.raises(UnknownAgent, match="agent_000, agent_001"):
+        fleet.root.suspend_agent("gateway", now=False).get(timeout=5)
+
+
+def test_a_fleet_that_stops_restarts_nobody(fleet: Fleet) -> None:
+    fleet.root.drain("stopping", keep_waiting=True).get(timeout=5)
+    with pytest.raises(FleetStopped):
+        fleet.root.restart_agent("agent_000").get(timeout=5)
+
+
+def test_an_agent_is_told_when_one_more_fall_makes_its_task_poison(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a")
+    fleet.fall("agent_000", 1)
+    fleet.fall("agent_000", 2)
+    assert [order["last_life"] for _, order in fleet.bus.given] == [False, False, True]
+
+
+def test_a_cancellation_of_one_run_is_none_of_the_next_run_of_the_task(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a")
+    fleet.root.suspend_agent("agent_000", now=True).get(timeout=5)
+    fleet.answer("agent_000", "a", kind=FailureKind.CANCELED)
+    fleet.root.resume_agent("agent_000").get(timeout=5)
+    fleet.state("agent_000")
+    numbers = [order["number"] for _, order in fleet.bus.given]
+    assert len(set(numbers)) == 2
+    assert fleet.canceled() == [("agent_000", "a", numbers[0])]

@@ -10,14 +10,19 @@ import click
 
 from understudy.actors.errors import AgentError
 from understudy.cli.common import chosen_file, config_options, overrides_of
-from understudy.cli.interrupt import arm_interrupt
+from understudy.cli.interrupt import arm_interrupt, hurry_by
 from understudy.transport.errors import TransportError
+from understudy.tree_view import tree_lines
 
 if TYPE_CHECKING:
     from understudy.orchestrator import Orchestrator
 
 _HELP = """\
 status                      agents and queue
+tree                        supervisors and what they keep alive
+restart AGENT               end it in good order and start it again
+suspend AGENT [now]         give it no more tasks; with now, end its turn
+resume AGENT                give it tasks again
 task TYPE DESCRIPTION       run a task; files of the current folder follow as @FILE words
 result ID                   the result of a task
 quit                        end the fleet and leave (also Ctrl-D)"""
@@ -34,12 +39,14 @@ def repl(
 ) -> int:
     """Start a fleet and take commands at a prompt.
 
-    Commands: status, task TYPE DESCRIPTION, result ID, quit.
+    Commands: status, tree, task TYPE DESCRIPTION, result ID, restart AGENT, suspend AGENT,
+    resume AGENT, quit.
     """
     from prompt_toolkit import PromptSession  # noqa: PLC0415 - for this command alone
     from prompt_toolkit.completion import NestedCompleter  # noqa: PLC0415 - likewise
     from prompt_toolkit.history import FileHistory  # noqa: PLC0415 - likewise
 
+    from understudy.actors.fleet_specs import agent_ids  # noqa: PLC0415 - likewise
     from understudy.actors.tasks.types import TASK_TYPES  # noqa: PLC0415 - likewise
     from understudy.orchestrator import Orchestrator, base_of  # noqa: PLC0415 - likewise
 
@@ -47,13 +54,16 @@ def repl(
     orchestrator = Orchestrator(chosen_file(config_path), overrides=overrides_of(settings, flags))
     folder = base_of(orchestrator.config.settings, os.environ).state_dir
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    words = {"status": None, "task": dict.fromkeys(TASK_TYPES), "result": None, "help": None}
+    ids = dict.fromkeys(agent_ids(orchestrator.config.settings.orchestrator.num_agents))
+    words = {"status": None, "tree": None, "task": dict.fromkeys(TASK_TYPES), "result": None}
+    words |= {"restart": ids, "suspend": ids, "resume": ids, "help": None}
     session: PromptSession[str] = PromptSession(
         history=FileHistory(str(folder / "repl_history")),
         completer=NestedCompleter.from_nested_dict({**words, "quit": None}),
     )
+    hurry_by(orchestrator.hurry)
     with orchestrator:
-        click.echo("Commands: status, task TYPE DESCRIPTION, result ID, help, quit")
+        click.echo("Commands: status, task TYPE DESCRIPTION, result ID, tree, help, quit")
         while True:
             try:
                 line = session.prompt("> ").strip()
@@ -78,12 +88,31 @@ def _obey(orchestrator: Orchestrator, line: str) -> None:
                 result = orchestrator.get_task_result(rest.strip())
                 text = json.dumps(result.to_wire(), indent=2) if result else "no such result"
                 click.echo(text)
+            case "tree":
+                click.echo("\n".join(tree_lines(orchestrator.tree())))
+            case "restart" | "suspend" | "resume":
+                _steer(orchestrator, verb, rest.split())
             case "help":
                 click.echo(_HELP)
             case _:
                 click.echo(f"unknown command {verb!r}\n{_HELP}")
     except (AgentError, TransportError) as error:
         click.echo(f"error: {error}")
+
+
+def _steer(orchestrator: Orchestrator, verb: str, words: list[str]) -> None:
+    match verb, words:
+        case "restart", [name]:
+            number = orchestrator.restart_agent(name)
+            click.echo(f"{name} runs again, incarnation {number}")
+        case "suspend", [name] | [name, "now"]:
+            orchestrator.suspend_agent(name, now=len(words) > 1)
+            click.echo(f"{name} is suspended")
+        case "resume", [name]:
+            orchestrator.resume_agent(name)
+            click.echo(f"{name} takes tasks again")
+        case _:
+            click.echo(f"usage: {verb} AGENT{' [now]' if verb == 'suspend' else ''}")
 
 
 def _run_task(orchestrator: Orchestrator, rest: str) -> None:

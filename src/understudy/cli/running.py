@@ -19,6 +19,7 @@ from understudy.cli.common import (
     read_description,
     task_options,
 )
+from understudy.cli.interrupt import hurry_by
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,6 +108,7 @@ def run_in(
     from understudy.orchestrator import base_of  # noqa: PLC0415 - likewise
     from understudy.sessions import open_session  # noqa: PLC0415 - likewise
 
+    hurry_by(orchestrator.hurry)
     config = orchestrator.config.settings
     folder = base_of(config, os.environ).state_dir / "logs"
     configure_logging(folder, config.orchestrator.log_level, on_stderr=logging.ERROR)

@@ -93,7 +93,11 @@ def serve(
 @config_options
 @json_option
 def status(config_path: str | None, settings: tuple[str, ...], as_json: bool) -> int:
-    """Show the service's agents and queue."""
+    """Show the service's agents, what they rely on, and its queue.
+
+    \b
+    Example: understudy status --json
+    """  # noqa: D301 - click looks for the backspace that the escape stands for
     with need_service(read_config(config_path, settings)) as client:
         answer = client.call("status")
     if as_json:
@@ -101,10 +105,13 @@ def status(config_path: str | None, settings: tuple[str, ...], as_json: bool) ->
         return 0
     from rich.console import Console  # noqa: PLC0415 - rich is loaded when something is shown
 
-    from understudy.views import status_table  # noqa: PLC0415 - likewise
+    from understudy.views import services_table, status_table  # noqa: PLC0415 - likewise
 
     Console(emoji=False).print(status_table(answer))
+    Console(emoji=False).print(services_table(answer))
     click.echo(f"{answer['queued']} queued, {answer['running']} running")
+    if suspended := [name for name, agent in answer["agents"].items() if agent["suspended"]]:
+        click.echo(f"suspended: {', '.join(suspended)}")
     if answer["stale_messages"]:
         counts = {name: agent["stale_messages"] for name, agent in answer["agents"].items()}
         whose = ", ".join(f"{name} {count}" for name, count in counts.items() if count)

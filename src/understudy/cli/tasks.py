@@ -147,17 +147,22 @@ def result(task_id: str, config_path: str | None, settings: tuple[str, ...], as_
 
 @click.command()
 @click.argument("task_or_agent")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the task is finished.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the task is finished, or for ever.")
 @config_options
 def logs(
     task_or_agent: str, follow: bool, config_path: str | None, settings: tuple[str, ...]
 ) -> int:
-    """Show what happened to a task, or on an agent (agent_000)."""
+    """Show what happened to a task, or to an agent or service (agent_000, gateway).
+
+    Of an agent: its tasks, and its own life: starting, ready, exited, restarting, gave_up,
+    suspended, resumed.
+
+    \b
+    Example: understudy logs -f agent_000
+    """  # noqa: D301 - click looks for the backspace that the escape stands for
     with open_store(config_path, settings) as store:
-        of_agent = task_or_agent.startswith("agent_")
+        of_agent = bool(store.events(agent_id=task_or_agent, limit=1))
         wanted = task_or_agent if of_agent else _one_task(store, task_or_agent)
-        if of_agent and not store.events(agent_id=wanted, limit=1):
-            raise UnknownId(task_or_agent)
         seen = 0
         while True:
             task_id, agent_id = (None, wanted) if of_agent else (wanted, None)

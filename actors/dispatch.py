@@ -1,0 +1,78 @@
+"""Which task goes to which agent, and how it is handed over."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from understudy.transport import EncodeError, FrameTooLarge, TransportError
+
+from .failure import FailureKind
+from .tasks.rows import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .orders import Orders
+    from .retries import RootLimits
+    from .roster import Roster
+    from .task_book import TaskBook
+    from .tasks.task import Task
+
+# An agent ends its own turns in time; only one that does not answer is ended by its supervisor.
+OVERTIME_S = 30.0
+
+
+class Dispatcher:
+    """Used by the root actor alone, in its thread."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        book: TaskBook,
+        orders: Orders,
+        limits: RootLimits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._roster = roster
+        self._book = book
+        self._orders = orders
+        self._limits = limits
+        self._clock = clock
+
+    def give_what_waits(self) -> None:
+        """Give tasks to idle agents until there is no more of the one or the other.
+
+        Raises:
+            StoreError: it cannot be recorded who has which task.
+        """
+        while len(self._book.running) < self._limits.max_running:
+            pick = self._book.take(self._roster.idle())
+            if pick is None:
+                return
+            self._give(*pick)
+
+    def _give(self, task: Task, agent_id: str) -> None:
+        agent = self._roster[agent_id]
+        order = {
+            "task": task.to_wire(),
+            "attempt": self._book.attempt_of(task),
+            "may_have_run": self._book.may_have_run(task),
+            "last_life": self._book.deaths_of(task) + 1 >= self._limits.max_attempts,
+        }
+        ends, number = self._clock() + task.timeout + OVERTIME_S, agent.incarnation
+        if not self._book.start(task, agent_id, gives_up_at=ends, incarnation=number):
+            return
+        order["number"] = self._book.running[task.task_id].number
+        # First: the gateway must know whose requests come when the agent's first one does.
+        self._orders.assign(agent_id, task.task_id, task.priority)
+        try:
+            self._orders.give(agent_id, order, timeout_s=task.timeout + 2 * OVERTIME_S)
+        except (EncodeError, FrameTooLarge) as error:
+            self._book.fail(task, FailureKind.INTERNAL, f"the task cannot be sent: {error}")
+            return
+        except TransportError as error:
+            agent.state = "down"
+            self._book.requeue(task, str(error), free=True, outcome=Outcome.REFUSED)
+            return
+        agent.state, agent.task_id = "busy", task.task_id

@@ -1,0 +1,114 @@
+"""The plan of a configuration as text for people. Pure."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from understudy.outline import Branch, draw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def plan_lines(plan: dict[str, Any]) -> Iterator[str]:
+    """The lines of what `plan_of` gives."""
+    yield from draw(_root(plan["tree"]))
+    yield ""
+    yield "at worst"
+    supervisors = {node["id"]: node for node in plan["tree"]["children"]}
+    for name, case in plan["worst"]["supervisors"].items():
+        yield from _case(name, case, supervisors[name])
+    levels = plan["worst"]["levels"]
+    factors = " x ".join(f"({name} {borne} + 1)" for name, borne in levels["restarts"].items())
+    yield f"  over all levels: {factors} - 1 = {levels['product']} restarts before the fleet ends"
+    yield from _spend(plan["worst"]["spend"])
+    yield f"  an orderly stop takes up to {plan['worst']['stop_s']:g} s, if no process listens"
+    yield ""
+    if not plan["warnings"]:
+        yield "no warnings"
+    for warning in plan["warnings"]:
+        yield f"warning: {warning['text']}"
+
+
+def _root(tree: dict[str, Any]) -> Branch:
+    return Branch("root  ends with either supervisor", [], [_rules(n) for n in tree["children"]])
+
+
+def _rules(node: dict[str, Any]) -> Branch:
+    text = (
+        f"{node['id']}  supervisor {node['strategy']}: bears {node['intensity']} restarts "
+        f"within {node['period_s']:g} s, then it gives up"
+    )
+    alike = [list(group) for _, group in groupby(node["children"], _kind_of)]
+    return Branch(text, [], [branch for group in alike for branch in _children(group)])
+
+
+def _kind_of(child: dict[str, Any]) -> str:
+    return "agent" if child["kind"] == "agent" else str(child["id"])
+
+
+def _children(group: list[dict[str, Any]]) -> list[Branch]:
+    """Agents are all alike: their rules stand with the last of them."""
+    *others, last = group
+    names = [f"{child['id']}  {child['kind']}" for child in others]
+    notes = [_life(last)]
+    if backoff := last["backoff"]:
+        notes.append(
+            f"a restart waits {backoff['min_s']:g} s, each next one {backoff['factor']:g} times as "
+            f"long, at most {backoff['max_s']:g} s, and up to {backoff['jitter']:.0%} more by "
+            f"chance; forgotten after {backoff['reset_after_s']:g} s"
+        )
+    containers = [_container(child) for child in last["children"]]
+    text = f"{last['id']}  {last['kind']}, {last['restart']}"
+    return [*(Branch(name) for name in names), Branch(text, notes, containers)]
+
+
+def _life(child: dict[str, Any]) -> str:
+    ping = child["liveness_interval_s"]
+    hung = f"hung after {ping:g} s without an answer" if ping else "not pinged"
+    ready, ended = child["start_timeout_s"], child["shutdown_s"]
+    return f"ready within {ready:g} s, {hung}, ends within {ended:g} s"
+
+
+def _container(node: dict[str, Any]) -> Branch:
+    warm = f"warm for {node['warm_for']}" if node["warm_for"] else "started with its first task"
+    text = (
+        f"container  {node['image']}, {node['memory']} memory, {node['cpus']} processors, "
+        f"{node['pids_limit']} processes, {warm}"
+    )
+    return Branch(text, [f"hung after {node['stall_s']:g} s without an event in a turn"])
+
+
+def _case(name: str, case: dict[str, Any], node: dict[str, Any]) -> Iterator[str]:
+    if case["together_s"] is None:
+        yield f"  {name}: never gives up, its backoff is too slow for that"
+    else:
+        yield (
+            f"  {name}: gives up at fall {case['falls']} within {node['period_s']:g} s, that is "
+            f"{case['together_s']:g} to {case['longest_s']:g} s after the first; it has started "
+            f"{case['process_starts']} processes by then"
+        )
+    if case["alone_s"] is None:
+        soon = " at once," if case["alone_can_end"] else ""
+        yield f"    one child that falls{soon} over and over is restarted for ever"
+    else:
+        most = "for ever" if case["alone_jitter_s"] is None else f"{case['alone_jitter_s']:g} s"
+        yield (
+            f"    one child that falls at once, over and over: {case['alone_s']:g} s to {most}; "
+            f"one that lives {case['endless_life_s']:g} s or more each time: for ever"
+        )
+    yield f"    without giving up: at most {case['restarts_per_hour']} restarts an hour"
+
+
+def _spend(spend: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"  spend: unknown, no price and no budget is configured; what bounds it: "
+        f"{spend['attempts_per_task']} attempts of a task and {spend['retries_per_task']} more "
+        f"while the API fails, {spend['turns_per_attempt']} turns of the model each, "
+        f"{spend['tasks']} tasks that wait or run"
+    )
+    yield (
+        f"    at most {spend['turns_per_task']} turns for a task of the default timeout, "
+        f"{spend['turns']} for a full queue"
+    )
