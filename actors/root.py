@@ -263,7 +263,10 @@ class RootActor(pykka.ThreadingActor):
             case "starting":
                 agent.state, agent.incarnation, agent.pid = "starting", event.incarnation, None
             case "ready":
-                agent.state, agent.pid = "warming", event.info.get("pid")
+                agent.pid = event.info.get("pid")
+                # What it says itself comes another way and may be here first.
+                if agent.state == "starting":
+                    agent.state = "warming"
             case "exited":
                 self._on_exit(agent, event)
             case "restarting":

@@ -167,6 +167,16 @@ def test_a_task_waits_until_an_agent_is_ready(fleet: Fleet) -> None:
     assert fleet.given() == [("agent_000", "a")]
 
 
+def test_an_agent_that_is_idle_before_its_supervisor_says_it_runs_gets_a_task(
+    fleet: Fleet,
+) -> None:
+    fleet.child("agent_000", "starting")
+    fleet.state("agent_000")
+    fleet.child("agent_000", "ready")
+    fleet.submit("a")
+    assert [agent for agent, _ in fleet.bus.given] == ["agent_000"]
+
+
 def test_tasks_go_to_agents_that_are_idle_and_none_is_dropped(fleet: Fleet) -> None:
     fleet.ready("agent_000")
     fleet.ready("agent_001")
