@@ -1,0 +1,232 @@
+"""One trial: services are killed at the points of a plan, one after the other; then all is checked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import checker, victims
+from .plan import Plan
+from .service import NotInTime, Service, load_factor, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+QUICK = '@@ [{"delay": 0.05, "text": "done"}] @@'
+# Long enough to be in flight when its agent is killed or its service stopped.
+SLOW = '@@ [{"delay": 2.5, "text": "done"}] @@'
+_PASS_S = 40.0
+_END_S = 40.0
+_DONE_S = 90.0
+_FEW = 3
+# What the guard has, from the death of the service to the last of its processes and containers.
+GUARD_S = 2.0
+# The guard looks on for three seconds more: podman clients may still have been at work.
+_GUARD_LEAVES_S = 20.0
+# What is left without a guard goes with the next start.
+_SWEPT_S = 30.0
+
+
+@dataclass
+class Outcome:
+    """What a trial has shown.
+
+    Attributes:
+        faults: promises that were broken.
+        left_s: for each death of the service, seconds until nothing of it was left.
+    """
+
+    plan: Plan
+    faults: list[str] = field(default_factory=list[str])
+    left_s: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
+    took_s: float = 0.0
+
+    def replay(self) -> str:
+        """The command that does it again."""
+        points = ",".join(map(str, self.plan.numbers))
+        return f"python -m tests.faults --points {points} --seed {self.plan.seed}"
+
+    def report(self) -> str:
+        """The faults, with the points and the command."""
+        lines = [*map(str, (self.plan.point(i) for i in range(len(self.plan.numbers)))), *self.faults]
+        return "\n".join([*lines, f"seed {self.plan.seed}; again: {self.replay()}"])
+
+
+def run(numbers: Sequence[int], seed: int, *, light: bool, env: Mapping[str, str]) -> Outcome:
+    """Do the trial in a home of its own, which stays when something was wrong."""
+    home = Path(tempfile.mkdtemp(prefix="us-fault-", dir="/tmp"))  # noqa: S108 - mode 0700
+    home.chmod(0o711)
+    run_dir = home / "run"
+    run_dir.mkdir(mode=0o711)
+    outcome = Outcome(Plan(str(home), tuple(numbers), seed, light))
+    started = time.monotonic()
+    trial = Trial(outcome, Service(home, run_dir, {}, env))
+    try:
+        trial.run()
+    except (AssertionError, OSError, sqlite3.Error) as error:
+        outcome.faults.append(f"{trial.doing}: {error}")
+    finally:
+        trial.service.kill_all()
+    outcome.took_s = time.monotonic() - started
+    if outcome.faults:
+        outcome.faults.append(f"see {home}")
+    else:
+        shutil.rmtree(home)
+    return outcome
+
+
+class Trial:
+    """The course of one trial."""
+
+    def __init__(self, outcome: Outcome, service: Service) -> None:
+        self.outcome = outcome
+        self.plan = outcome.plan
+        self.service = service
+        self.doing = "before the first point"
+        self._plan_file = self.plan.save()
+        self._has_guard = True
+        self._runs: set[str] = set()
+
+    def run(self) -> None:
+        """All points in order, then an undisturbed service that ends what is left to do."""
+        for index in range(len(self.plan.numbers)):
+            self.doing = str(self.plan.point(index))
+            if self.plan.armed() == index:  # a moment that one start passes may have fired already
+                self._pass_point(index)
+            self._after(index)
+        self.doing = "the last service, after all points"
+        self._end_all()
+
+    # -- one point ----------------------------------------------------------------------------
+
+    def _pass_point(self, index: int) -> None:
+        """Have the service do what leads to the point, until it has fired."""
+        ends = time.monotonic() + _PASS_S * load_factor()
+        while self.plan.armed() == index:
+            if time.monotonic() > ends:
+                raise NotInTime(f"the point was not passed; see {self.service.log}")
+            if not self.service.is_alive and not self._start():
+                continue
+            self._provoke(self.plan.point(index).stage, index)
+
+    def _provoke(self, stage: str, index: int) -> None:
+        if stage == "stop":
+            self._in_flight()
+            self.service.end()
+            self._has_guard = True
+        elif stage == "fall":
+            self._in_flight()
+            for pid in victims.with_role(self.service.home, "agent"):
+                victims.kill(pid)
+            self._settle(index)
+        elif stage == "start" and self.plan.point(index).process == "service":
+            self.service.end()
+        else:
+            if self._unfinished() < _FEW:
+                self.service.submit(QUICK)
+            self._settle(index)
+
+    def _settle(self, index: int) -> None:
+        with contextlib.suppress(NotInTime):
+            wait_for(
+                lambda: self.plan.armed() != index
+                or not self.service.is_alive
+                or self._unfinished() == 0,
+                1.0, "",
+            )  # fmt: skip
+
+    def _in_flight(self) -> None:
+        """A task that an agent has, and that takes its time."""
+        before = len(self.plan.journal("order"))
+        self.service.submit(SLOW)
+        with contextlib.suppress(NotInTime):
+            wait_for(
+                lambda: len(self.plan.journal("order")) > before or not self.service.is_alive,
+                _END_S, "a task is in flight",
+            )  # fmt: skip
+
+    def _start(self) -> bool:
+        is_up = self.service.start(self._plan_file)
+        self._runs |= self.service.runs()
+        self._has_guard = self._has_guard or is_up
+        return is_up
+
+    def _after(self, index: int) -> None:
+        """What must be so once the victim is dead."""
+        fired = self.plan.journal("fired")
+        # The stamp comes first, then the journal's line, then the death.
+        wait_for(lambda: len(self.plan.journal("fired")) > index, 5.0, "the victim is named")
+        fired = self.plan.journal("fired")[index]
+        self._runs |= self.service.runs()
+        if fired["victim"] == "service":
+            assert self.service.process is not None
+            self.service.process.wait(_END_S)
+            self._nothing_left(index)
+        elif fired["victim"] == "guard":
+            self._has_guard = False
+
+    def _nothing_left(self, index: int) -> None:
+        """After the service's death: the guard is quick, or else the next service takes the rest."""
+        if not self._has_guard:
+            assert self._start(), f"the next service does not start; see {self.service.log}"
+            self._has_guard = True
+            wait_for(lambda: not self._of_the_dead(), _SWEPT_S, "what was left is swept")
+            return
+        took_s = wait_for(lambda: not self._left(), _SWEPT_S, f"left: {victims.shown(self._left())}")
+        self.outcome.left_s.append((self.plan.numbers[index], took_s))
+        limit_s = GUARD_S * load_factor()
+        if took_s > limit_s:
+            self.outcome.faults.append(f"{self.doing}: {took_s:.2f} s until nothing was left")
+
+    def _left(self) -> list[int]:
+        """Processes but the guard, which is at work; then containers."""
+        left = [pid for pid in self.service.left() if victims.role_of(pid) != "guard"]
+        return left or ([-1] if self.service.containers(self._runs) else [])
+
+    def _of_the_dead(self) -> list[str]:
+        """Containers of runs that are over."""
+        return [name for name in self.service.containers(self._runs) if self._run_is_dead(name)]
+
+    def _run_is_dead(self, container: str) -> bool:
+        newest = max(self.service.runs(), key=self._made_at)
+        return newest not in container
+
+    def _made_at(self, run_id: str) -> int:
+        return os.stat(self.service.home / "state" / "understudy" / "runs" / run_id).st_ctime_ns
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def _end_all(self) -> None:
+        if not self.service.is_alive:
+            assert self._start(), f"the service does not start; see {self.service.log}"
+        self.service.submit(QUICK)
+        wait_for(lambda: self._unfinished() == 0, _DONE_S, "all tasks are done")
+        code = self.service.end()
+        assert code == 0, f"the service ended with {code}; see {self.service.log}"
+        wait_for(lambda: not self.service.left(), _GUARD_LEAVES_S, "nothing is left at the end")
+        assert not self.service.containers(self._runs), "containers are left at the end"
+        journal = [line for kind in ("order", "recorded") for line in self.plan.journal(kind)]
+        journal.sort(key=lambda line: float(line["at"]))
+        told = self.service.acknowledged
+        self.outcome.faults += checker.faults_in(self.service.database, told, journal)
+
+    def _unfinished(self) -> int:
+        """How many tasks the store has without a result."""
+        sql = "SELECT count(*) FROM tasks WHERE task_id NOT IN (SELECT task_id FROM results)"
+        try:
+            connection = sqlite3.connect(f"file:{self.service.database}?mode=ro", uri=True)
+        except sqlite3.Error:
+            return 0
+        try:
+            return int(connection.execute(sql).fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
+        finally:
+            connection.close()
