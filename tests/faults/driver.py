@@ -11,21 +11,21 @@ from typing import Any
 
 sys.path[0] = str(Path(__file__).parents[1])
 
-from faults import inject  # noqa: E402, F401 - the path comes first; it does its work as it loads
+from faults.inject import install, replace  # noqa: E402 - the path comes first
+
 from understudy.cli import main  # noqa: E402 - likewise
-from understudy.supervision.forkserver import ForkServer  # noqa: E402 - likewise
 
 
-def preload_too() -> None:
+def preload_too(make: Any) -> Any:  # noqa: ANN401 - a constructor
     """Have the fork server load what wraps the functions of its children."""
-    make = ForkServer.__init__
 
-    def made(forks: ForkServer, preload: Any = (), *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        make(forks, (*preload, "faults.inject"), *args, **kwargs)
+    def made(forks: Any, preload: Any = (), *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        make(forks, (*preload, "faults.preload"), *args, **kwargs)
 
-    ForkServer.__init__ = made  # type: ignore[method-assign]
+    return made
 
 
 if __name__ == "__main__":
-    preload_too()
+    install()
+    replace("understudy.supervision.forkserver:ForkServer.__init__", preload_too)
     main()

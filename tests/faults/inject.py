@@ -95,10 +95,8 @@ def perhaps_strike(plan: Plan, target: str, when: str) -> None:
 def strike(plan: Plan, index: int, point: Point) -> None:
     """Kill the victim now."""
     home = Path(plan.home)
-    if point.victim == point.process:
-        pids = [os.getpid()]
-    else:
-        pids = victims.with_role(home, point.victim)
+    is_self = point.victim == point.process
+    pids = [os.getpid()] if is_self else victims.with_role(home, point.victim)
     plan.note("fired", index=index, number=point.number, victim=point.victim, pids=pids)
     for pid in pids:
         victims.kill(pid, signal.SIGKILL)
@@ -153,8 +151,4 @@ def answer(runner: Any, job: Any) -> Any:  # noqa: ANN401 - the runner's own
     found = _DELAY.search(job.task.description)
     time.sleep(float(found[1]) if found else 0.0)
     output = {"output": "done"}
-    return TaskResult(job.task.task_id, runner._agent_id, "success", output, attempts=job.attempt)  # noqa: SLF001 - a fault test reaches inside
-
-
-if VARIABLE in os.environ:
-    install()
+    return TaskResult(job.task.task_id, runner._agent_id, "success", output, attempts=job.attempt)

@@ -1,4 +1,4 @@
-"""What one trial is to do, and what its processes note while they do it: files that outlive them."""
+"""What a trial is to do, and what its processes note while they do it, in files."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Plan:
         return None
 
     def pass_by(self, index: int) -> bool:
-        """Count a passing of the point; whether it fires now. One caller in all processes is told so."""
+        """Count a passing of the point; whether it fires now, which is so once."""
         hits = Path(self.home) / f"hits-{index}"
         descriptor = os.open(hits, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -76,6 +76,14 @@ class Plan:
         finally:
             os.close(descriptor)
         return count >= self.wanted_hit(index) and self._claim(index)
+
+    def struck(self, index: int) -> list[dict[str, Any]]:
+        """The journal's line of that point's kill, if it came to it."""
+        return [line for line in self.journal("fired") if line["index"] == index]
+
+    def arm_again(self, index: int) -> None:
+        """Have the point fire after all."""
+        self._stamp(index).unlink()
 
     def note(self, kind: str, **fields: Any) -> None:  # noqa: ANN401 - plain data
         """Add a line to the trial's journal, in one piece."""
@@ -89,9 +97,13 @@ class Plan:
 
     def journal(self, kind: str) -> list[dict[str, Any]]:
         """The journal's lines of that kind."""
+        return self.ordered(kind)
+
+    def ordered(self, *kinds: str) -> list[dict[str, Any]]:
+        """The journal's lines of these kinds, in the order in which they were written."""
         path = Path(self.home) / "journal"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [line for line in map(json.loads, lines) if line["kind"] == kind]
+        return [line for line in map(json.loads, lines) if line["kind"] in kinds]
 
     def _claim(self, index: int) -> bool:
         try:

@@ -65,6 +65,10 @@ class _Step:
     needs_container: bool = False
 
 
+def _heavy(what: str, target: str, process: Role, stage: Stage = "work") -> _Step:
+    return _Step(what, target, process, stage, needs_container=True)
+
+
 # Each of these kills the process that is in it, before and after.
 _STEPS = (
     _Step("the fork server is started", f"{FORKS}.start", "service", "start"),
@@ -92,22 +96,14 @@ _STEPS = (
     ),
     _Step("a submitted task is stored", f"{STORE}.add_many", "service"),
     _Step("a stored task is queued", f"{STORE}.events_of_many", "service"),
-    _Step(
-        "a request is acknowledged", "understudy.control:ControlServer._send", "service"
-    ),
+    _Step("a request is acknowledged", "understudy.control:ControlServer._send", "service"),
     _Step("an attempt is recorded", f"{STORE}.start", "service"),
     _Step("an order is sent", "understudy.actors.orders:Orders.give", "service"),
-    _Step(
-        "a result is received", "understudy.actors.root:RootActor._on_result", "service"
-    ),
+    _Step("a result is received", "understudy.actors.root:RootActor._on_result", "service"),
     _Step("a result is recorded", f"{STORE}.finish", "service"),
-    _Step(
-        "those who wait are told", "understudy.actors.handle:TaskHandle.finish", "service"
-    ),
+    _Step("those who wait are told", "understudy.actors.handle:TaskHandle.finish", "service"),
     _Step("the fall of an agent is recorded", f"{STORE}.end_attempt", "service", "fall"),
-    _Step(
-        "the fleet drains", "understudy.actors.root:RootActor.drain", "service", "stop"
-    ),
+    _Step("the fleet drains", "understudy.actors.root:RootActor.drain", "service", "stop"),
     _Step(
         "what still runs is parked",
         "understudy.actors.root:RootActor.abandon",
@@ -135,58 +131,45 @@ _STEPS = (
     _Step("an order is received", f"{AGENT}._take", "agent"),
     _Step("a result is sent", f"{AGENT}._respond", "agent"),
     _Step("an agent says it is idle", f"{AGENT}._tell_state", "agent"),
-    _Step("a container's folders are made", f"{WORKSPACE}.create", "agent", "work", True),
-    _Step("podman is asked", f"{CONTAINER}._start_client", "agent", "work", True),
-    _Step("a container starts", f"{CONTAINER}.start", "agent", "work", True),
-    _Step("the CLI shakes hands", f"{CLIENT}.initialize", "agent", "work", True),
-    _Step("files are staged", f"{WORKSPACE}.stage", "agent", "work", True),
-    _Step("a turn runs", f"{CLIENT}.run_turn", "agent", "work", True),
-    _Step("an event of the turn is taken", f"{RUNNER}.on_event", "agent", "work", True),
-    _Step("the diff is taken", f"{WORKSPACE}.diff", "agent", "work", True),
-    _Step("the seat is tidied up", f"{SEAT}.recycle", "agent", "work", True),
-    _Step("a container is removed", f"{CONTAINER}.remove", "agent", "work", True),
-    _Step(
+    _heavy("a container's folders are made", f"{WORKSPACE}.create", "agent"),
+    _heavy("podman is asked", f"{CONTAINER}._start_client", "agent"),
+    _heavy("a container starts", f"{CONTAINER}.start", "agent"),
+    _heavy("the CLI shakes hands", f"{CLIENT}.initialize", "agent"),
+    _heavy("files are staged", f"{WORKSPACE}.stage", "agent"),
+    _heavy("a turn runs", f"{CLIENT}.run_turn", "agent"),
+    _heavy("an event of the turn is taken", f"{RUNNER}.on_event", "agent"),
+    _heavy("the diff is taken", f"{WORKSPACE}.diff", "agent"),
+    _heavy("the seat is tidied up", f"{SEAT}.recycle", "agent"),
+    _heavy("a container is removed", f"{CONTAINER}.remove", "agent"),
+    _heavy(
         "containers of predecessors are removed",
         "understudy.actors.seat:run_podman",
         "agent",
         "fall",
-        True,
     ),
-    _Step(
-        "a request is passed on",
-        "understudy.actors.gateway.app:AgentApp._forward",
-        "gateway",
-        "work",
-        True,
-    ),
-    _Step(
-        "usage is told",
-        "understudy.actors.gateway.bus:GatewayBus.report",
-        "gateway",
-        "work",
-        True,
-    ),
+    _heavy("a request is passed on", "understudy.actors.gateway.app:AgentApp._forward", "gateway"),
+    _heavy("usage is told", "understudy.actors.gateway.bus:GatewayBus.report", "gateway"),
 )
 
 # At each of these moments one of others is killed.
 _MOMENTS: tuple[tuple[_Step, When, tuple[Role, ...]], ...] = (
     (
-        _Step("an event of the turn is taken", f"{RUNNER}.on_event", "agent", "work", True),
+        _heavy("an event of the turn is taken", f"{RUNNER}.on_event", "agent"),
         "after",
         ("service", "fork server", "guard", "gateway", "conmon", "cli"),
     ),
     (
-        _Step("the CLI shakes hands", f"{CLIENT}.initialize", "agent", "work", True),
+        _heavy("the CLI shakes hands", f"{CLIENT}.initialize", "agent"),
         "before",
         ("service", "gateway", "conmon", "cli"),
     ),
     (
-        _Step("podman is asked", f"{CONTAINER}._start_client", "agent", "work", True),
+        _heavy("podman is asked", f"{CONTAINER}._start_client", "agent"),
         "after",
         ("service", "fork server", "guard"),
     ),
     (
-        _Step("a container starts", f"{CONTAINER}.start", "agent", "work", True),
+        _heavy("a container starts", f"{CONTAINER}.start", "agent"),
         "after",
         ("service", "conmon", "cli"),
     ),
@@ -201,33 +184,26 @@ _MOMENTS: tuple[tuple[_Step, When, tuple[Role, ...]], ...] = (
         ("agent", "gateway"),
     ),
     (
-        _Step("a result is recorded", f"{STORE}.finish", "service", "work", True),
+        _heavy("a result is recorded", f"{STORE}.finish", "service"),
         "before",
         ("agent", "conmon", "guard"),
     ),
     (
-        _Step("the seat is tidied up", f"{SEAT}.recycle", "agent", "work", True),
+        _heavy("the seat is tidied up", f"{SEAT}.recycle", "agent"),
         "before",
         ("service", "conmon", "cli"),
     ),
     (
-        _Step(
-            "the fleet drains",
-            "understudy.actors.root:RootActor.drain",
-            "service",
-            "stop",
-            True,
-        ),
+        _heavy("the fleet drains", "understudy.actors.root:RootActor.drain", "service", "stop"),
         "before",
         ("agent", "gateway", "fork server", "guard", "conmon", "cli"),
     ),
     (
-        _Step(
+        _heavy(
             "a supervisor ends its children",
             "understudy.supervision.supervisor:Supervisor.shutdown",
             "service",
             "stop",
-            True,
         ),
         "before",
         ("agent", "gateway", "fork server", "guard", "conmon"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from understudy.actors.tasks.task import Task
 from understudy.control import ServiceClient, ServiceError
@@ -30,7 +31,7 @@ SETTINGS = {
     "supervision.max_attempts": "100",
     "supervision.backoff_min": "0.05",
     "supervision.backoff_max": "0.2",
-    "supervision.shutdown_timeout": "1",
+    "supervision.shutdown_timeout": "0.3",
     "agent.startup_timeout": "30",
 }
 
@@ -49,6 +50,7 @@ class Service:
         self, home: Path, run_dir: Path, settings: Mapping[str, str], env: Mapping[str, str]
     ) -> None:
         self.home = home
+        self._older = victims.all_processes()
         self.socket = str(run_dir / "control.sock")
         self.env = {
             **{name: value for name, value in env.items() if not name.startswith("UNDERSTUDY_")},
@@ -96,9 +98,9 @@ class Service:
         """Whether it has said so."""
         return b"\nready:" in b"\n" + self.log.read_bytes()
 
-    def submit(self, description: str) -> str | None:
+    def submit(self, description: str, **fields: Any) -> str | None:  # noqa: ANN401 - a task's own
         """Submit a task; its id when it was acknowledged, None when nobody answered."""
-        task = Task(description=description, timeout=60)
+        task = Task(description=description, timeout=60, **fields)
         try:
             with ServiceClient(self.socket) as client:
                 answer = client.call("submit", timeout_s=10.0, tasks=[task.to_wire()])
@@ -106,6 +108,15 @@ class Service:
             return None
         self.acknowledged += answer["task_ids"]
         return str(answer["task_ids"][0])
+
+    def unfinished(self) -> int:
+        """How many tasks the store has without a result; 0 as well when there is no store."""
+        sql = "SELECT count(*) FROM tasks WHERE task_id NOT IN (SELECT task_id FROM results)"
+        with contextlib.suppress(sqlite3.OperationalError):  # before its tables are made
+            uri = f"file:{self.database}?mode=ro"
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+                return int(connection.execute(sql).fetchone()[0])
+        return 0
 
     def end(self, number: signal.Signals = signal.SIGTERM, limit_s: float = 60.0) -> int:
         """Signal the service and wait for its end; its exit code."""
@@ -117,7 +128,11 @@ class Service:
     def left(self) -> list[int]:
         """Processes of this home without the service's own."""
         own = self.process.pid if self.is_alive and self.process else 0
-        return [pid for pid in victims.processes_of(self.home) if pid != own]
+        return [pid for pid in self.processes() if pid != own]
+
+    def processes(self) -> list[int]:
+        """All processes of this home."""
+        return victims.processes_of(self.home, self._older)
 
     def runs(self) -> set[str]:
         """The ids of the runs that this home knows of."""

@@ -18,22 +18,28 @@ if TYPE_CHECKING:
     from .points import Role
 
 _PROC = Path("/proc")
-_CHILD_NAMES = ("gateway", "scripted_model")
+_FORK_SERVER = "supervision.forkhost"
 _TIMEOUT_S = 30.0
 
 
-def processes_of(home: Path) -> list[int]:
+def all_processes() -> frozenset[int]:
+    """Every process of the machine."""
+    return frozenset(int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - often called
+
+
+def processes_of(home: Path, older: frozenset[int] = frozenset()) -> list[int]:
     """The processes that were started for that home, and those in its containers.
 
     They carry its path in their environment, their command line, or in what is mounted for them.
+    The `older` ones are not looked at.
     """
     mark = os.fsencode(home)
-    others = (entry for entry in _PROC.iterdir() if entry.name.isdecimal())
-    return [int(entry.name) for entry in others if _is_marked(entry, mark)]
+    others = all_processes() - older - {os.getpid()}
+    return [pid for pid in sorted(others) if _is_marked(_PROC / str(pid), mark)]
 
 
 def _is_marked(entry: Path, mark: bytes) -> bool:
-    if int(entry.name) == os.getpid() or _is_zombie(entry):
+    if _is_zombie(entry):
         return False
     for file in ("environ", "cmdline", "mountinfo"):
         with contextlib.suppress(OSError):
@@ -52,22 +58,25 @@ def _is_zombie(entry: Path) -> bool:
 
 def role_of(pid: int) -> Role | None:
     """What part that process plays, or None when it is none of the parts that are killed."""
-    words = command_of(pid)
-    text = " ".join(words)
-    comm = _read(pid, "comm").strip()
-    if comm.startswith("agent_"):
-        return "agent"
-    if comm in _CHILD_NAMES:
-        return "gateway" if comm == "gateway" else None
-    if "guard_process.py" in text:
-        return "guard"
-    if words and words[0].endswith("/conmon"):
-        return "conmon"
-    if words and words[0] == "claude":
-        return "cli"
-    if "supervision.forkhost" in text:
-        return None if "supervision.forkhost" in " ".join(command_of(_parent(pid))) else "fork server"
-    return "service" if "faults/driver.py" in text else None
+    name, words = name_of(pid), command_of(pid)
+    program, text = (words or [""])[0], " ".join(words)
+    if name == "scripted_model":
+        return None
+    signs: dict[Role, bool] = {
+        "agent": name.startswith("agent_"),
+        "gateway": name == "gateway",
+        "guard": "guard_process.py" in text,
+        "conmon": program.endswith("/conmon"),
+        "cli": program == "claude",
+        "fork server": _FORK_SERVER in text and not _is_just_forked(pid),
+        "service": "faults/driver.py" in text,
+    }
+    return next((role for role, is_so in signs.items() if is_so), None)
+
+
+def _is_just_forked(pid: int) -> bool:
+    """Whether it is a child of a fork server that has no name yet."""
+    return _FORK_SERVER in " ".join(command_of(parent_of(pid)))
 
 
 def with_role(home: Path, role: Role) -> list[int]:
@@ -93,21 +102,27 @@ def containers_of(run_ids: set[str], env: Mapping[str, str]) -> list[str]:
     return [row["Names"][0] for row in rows if row["Labels"]["understudy.run"] in run_ids]
 
 
+def name_of(pid: int) -> str:
+    """The name that the process gave itself, a child's id for instance; empty when it is gone."""
+    return _read(pid, "comm").strip()
+
+
 def command_of(pid: int) -> list[str]:
     """Its command line; empty when it is gone."""
     return [word for word in _read(pid, "cmdline").split("\0") if word]
 
 
-def shown(pids: list[int]) -> list[str]:
-    """The processes, for people."""
-    return [f"{pid} {_read(pid, 'comm').strip()}: {' '.join(command_of(pid))[:120]}" for pid in pids]
-
-
-def _parent(pid: int) -> int:
+def parent_of(pid: int) -> int:
+    """Its parent's process id; 0 when it is gone."""
     try:
         return psutil.Process(pid).ppid()
     except psutil.Error:
         return 0
+
+
+def shown(pids: list[int]) -> list[str]:
+    """The processes, for people."""
+    return [f"{pid} {name_of(pid)}: {' '.join(command_of(pid))[:120]}" for pid in pids]
 
 
 def _read(pid: int, file: str) -> str:
