@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 When = Literal["before", "after"]
-Role = Literal["service", "fork server", "guard", "gateway", "agent", "conmon", "cli"]
+Role = Literal["service", "fork server", "guard", "gateway", "agent", "conmon", "cli", "podman"]
 # What has to go on for the point to be passed: a start, a task, the fall of an agent, a stop.
 Stage = Literal["start", "work", "fall", "stop"]
 
@@ -207,6 +207,11 @@ _MOMENTS: tuple[tuple[_Step, When, tuple[Role, ...]], ...] = (
         ),
         "before",
         ("agent", "gateway", "fork server", "guard", "conmon"),
+    ),
+    (
+        _heavy("podman is asked", f"{CONTAINER}._start_client", "agent"),
+        "after",
+        ("podman",),
     ),
 )
 

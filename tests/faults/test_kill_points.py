@@ -27,7 +27,7 @@ def test_there_are_forty_points_or_more_and_each_is_a_function_that_exists() -> 
 
 def test_the_readme_shows_the_points() -> None:
     text = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
-    assert table() in text, "make it again: python -m tests.faults --readme"
+    assert table() in text, "put in what `python -m tests.faults --list` prints"
 
 
 @pytest.mark.podman

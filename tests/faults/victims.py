@@ -68,6 +68,7 @@ def role_of(pid: int) -> Role | None:
         "guard": "guard_process.py" in text,
         "conmon": program.endswith("/conmon"),
         "cli": program == "claude",
+        "podman": program == "podman",
         "fork server": _FORK_SERVER in text and not _is_just_forked(pid),
         "service": "faults/driver.py" in text,
     }
