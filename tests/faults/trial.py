@@ -116,17 +116,19 @@ class Trial:
             self._provoke(self.plan.point(index).stage, index)
 
     def _provoke(self, stage: str, index: int) -> None:
+        is_services = self.plan.point(index).process == "service"
         if stage == "stop":
             self._in_flight()
             self.service.end()
             self._has_guard = True
-        elif stage == "fall":
-            self._in_flight()
+        elif stage == "start" and is_services:
+            self.service.end()
+        elif stage in ("start", "fall"):
+            if stage == "fall":
+                self._in_flight()
             for pid in victims.with_role(self.service.home, "agent"):
                 victims.kill(pid)
             self._settle(index)
-        elif stage == "start" and self.plan.point(index).process == "service":
-            self.service.end()
         else:
             if self.service.unfinished() < _FEW:
                 self.service.submit(QUICK)
