@@ -14,6 +14,7 @@ import os
 import random
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -233,7 +234,7 @@ def soak(duration_s: float, seed: int, env: Mapping[str, str]) -> dict[str, Any]
     started = time.monotonic()
     try:
         run.run(duration_s)
-    except (AssertionError, OSError) as error:
+    except (AssertionError, OSError, subprocess.SubprocessError) as error:
         run.faults.append(str(error))
     finally:
         service.kill_all()

@@ -31,7 +31,7 @@ def test_the_readme_shows_the_points() -> None:
 
 
 @pytest.mark.podman
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)  # a minute on a machine of its own
 def test_a_kill_at_any_point_loses_nothing_doubles_nothing_and_leaves_nothing(image: str) -> None:
     del image
     with ThreadPoolExecutor(2) as both:  # each waits most of its time

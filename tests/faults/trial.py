@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ def run(numbers: Sequence[int], seed: int, *, light: bool, env: Mapping[str, str
     trial = Trial(outcome, Service(home, run_dir, {}, env))
     try:
         trial.run()
-    except (AssertionError, OSError, sqlite3.Error) as error:
+    except (AssertionError, OSError, sqlite3.Error, subprocess.SubprocessError) as error:
         outcome.faults.append(f"{trial.doing}: {error}")
     finally:
         trial.service.kill_all()
