@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OLDEST_CLI := 2.1.197
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test check unit machine images erlang bench clean
+.PHONY: demo test check unit machine images erlang bench faults soak clean
 
 demo: $(VENV)/.made machine
 	@$(BIN)/understudy demo
@@ -39,6 +39,14 @@ erlang:
 
 bench: $(VENV)/.made-dev machine
 	@$(BIN)/python -m bench
+
+# Each kill point by itself, with FAULT_SEEDS seeds (3): a trial takes about 3 seconds.
+faults: $(VENV)/.made-dev machine
+	@$(BIN)/python -m tests.faults
+
+# DURATION_S seconds (1200) of kills, pauses and cuts while tasks are submitted.
+soak: $(VENV)/.made-dev machine
+	@$(BIN)/python -m tests.faults.soak
 
 $(VENV)/.made: pyproject.toml scripts/make-venv
 	@echo "setting up $(VENV)"

@@ -160,9 +160,11 @@ class Roster:
             self.services.setdefault(event.child_id, ServiceRecord()).note(event)
 
     def is_stale(self, message: AgentMessage) -> bool:
-        """Whether it comes from an incarnation that is not the agent's present one."""
+        """Whether it comes from an incarnation that has ended: its last words may come late."""
         agent = self._agents.get(message.sender_id)
-        return agent is None or message.incarnation != agent.incarnation
+        if agent is None or agent.state in ("down", "failed"):
+            return True
+        return message.incarnation != agent.incarnation
 
     def count_stale(self, message: AgentMessage) -> None:
         """Count a message that changes nothing any more."""

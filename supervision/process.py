@@ -293,6 +293,8 @@ class Process:
         self._cancel("start")
         self._cancel("liveness")
         self._signal(signal.SIGABRT)
+        # One that was stopped takes no signal but SIGKILL before this one (signal(7)).
+        self._signal(signal.SIGCONT)
         self._steps = [*stop_ladder(0)]
         self._later("ladder", _DUMP_S, self._climb_on)
 

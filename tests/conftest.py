@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _SETTLE_S = 5.0
+# Whatever is started here inherits it: so a process is known that has lost its parent, too.
+_MARK = f"{os.getpid()}-{time.time_ns()}"
+os.environ["TESTS_OF_PROCESS"] = _MARK
 
 
 def _descriptors() -> dict[str, str]:
@@ -32,8 +36,21 @@ def _descriptors() -> dict[str, str]:
     return found
 
 
+def _numbers() -> set[int]:
+    return {int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()}
+
+
+_BEFORE = _numbers()
+
+
 def _children() -> set[psutil.Process]:
-    return set(psutil.Process().children(recursive=True))
+    """Descendants, and what else was started by these tests and now belongs to init."""
+    found = set(psutil.Process().children(recursive=True))
+    for number in _numbers() - _BEFORE - {process.pid for process in found}:
+        with contextlib.suppress(OSError, psutil.Error):
+            if _MARK.encode() in Path(f"/proc/{number}/environ").read_bytes():
+                found.add(psutil.Process(number))
+    return found
 
 
 def _threads() -> set[threading.Thread]:

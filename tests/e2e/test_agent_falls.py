@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
+from faults.nemesis import borrowed, shut_down, socket_numbers
 
 from understudy import Orchestrator, Task, TaskHandle
 
@@ -101,7 +102,33 @@ def test_a_stopped_agent_is_found_hung_and_its_task_done_by_the_next(
         handle, agent = in_mid_turn(fleet, until)
         os.kill(agent["pid"], signal.SIGSTOP)
         assert handle.wait(timeout_s=60).status == "success"
-        assert "hung" in fleet.get_agent_status()["agent_000"]["last_failure"]
+        failure = fleet.get_agent_status()["agent_000"]["last_failure"]
+        assert "hung" in failure
+        log = Path(failure.rpartition("its stack is in ")[2])
+        assert "Current thread" in log.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("which", ["bus", "lifeline"])
+def test_an_agent_whose_connection_is_cut_is_followed_by_the_next_which_does_its_task(
+    fleet: Orchestrator, until: Callable[..., Any], which: str
+) -> None:
+    handle, agent = in_mid_turn(fleet, until)
+    sockets = socket_numbers(agent["pid"])
+    # The first is the one it was born with, the control socket.
+    number = sockets[0] if which == "lifeline" else peer_of_the_bus(agent["pid"], sockets)
+    assert shut_down(agent["pid"], number)
+    result = handle.wait(timeout_s=60)
+    assert result.status == "success", result.error
+    assert fleet.get_agent_status()["agent_000"]["incarnation"] == 2
+
+
+def peer_of_the_bus(pid: int, sockets: list[int]) -> int:
+    """The one of its sockets that it dialled: it is connected to a path."""
+    for number in sockets:
+        with borrowed(pid, number) as found:
+            if str(found.getpeername()).endswith("bus.sock"):
+                return number
+    pytest.fail("it has no connection to the bus")
 
 
 def test_the_last_death_of_a_poisonous_task_does_not_count_against_its_agent(

@@ -192,12 +192,16 @@ def test_a_child_whose_loop_is_stuck_is_dumped_and_killed(
     assert "in _stuck_here" in log.read_text(encoding="utf-8")
 
 
-def test_a_child_that_was_frozen_is_found_hung(run: Callable[..., Any]) -> None:
-    child = run("serve", liveness_interval_s=0.2)
+def test_a_child_that_was_frozen_is_found_hung_and_writes_its_stacks(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    log = tmp_path / "kid.log"
+    child = run("serve", liveness_interval_s=0.2, log_path=str(log))
     child.ready()
     os.kill(child.pid, signal.SIGSTOP)
     reason = child.end()
-    assert (reason.kind, reason.signal) == ("hung", signal.SIGKILL)
+    assert (reason.kind, reason.signal) == ("hung", signal.SIGABRT)
+    assert "in serve" in log.read_text(encoding="utf-8")
 
 
 def test_a_child_that_lets_no_thread_run_is_found_hung(run: Callable[..., Any]) -> None:

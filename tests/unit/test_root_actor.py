@@ -246,6 +246,16 @@ def test_what_an_older_incarnation_says_is_dropped_and_counted(fleet: Fleet) -> 
     assert status["stale_messages"] == status["agents"]["agent_000"]["stale_messages"] == 1
 
 
+def test_an_agent_that_ended_gets_no_task_for_what_it_had_said_at_last(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.child("agent_000", "exited", reason=ExitReason("killed", None, 9, "", None))
+    fleet.state("agent_000")
+    fleet.submit("a")
+    assert fleet.bus.given == []
+    fleet.ready("agent_000", 2)
+    assert [agent for agent, _ in fleet.bus.given] == ["agent_000"]
+
+
 def test_an_agent_is_told_that_the_task_may_have_run_before(fleet: Fleet) -> None:
     fleet.ready("agent_000")
     fleet.submit("a")
