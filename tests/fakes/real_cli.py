@@ -45,6 +45,8 @@ class Cli:
         resume: whether it is to go on.
         memory: the container's.
         orderly: whether the CLI may end by itself, which takes 2.1.330 up to 2 s after an error.
+        scenarios: the model's, for prompts that hold no script.
+        connect: whether a client is made for its pipes.
         client: what `ClaudeClient` takes besides the pipes.
         env: added to the CLI's environment.
     """
@@ -59,6 +61,8 @@ class Cli:
         resume: bool = False,
         memory: str = "2g",
         orderly: bool = False,
+        scenarios: dict[str, Any] | None = None,
+        connect: bool = True,
         client: dict[str, Any] | None = None,
         **env: str,
     ) -> None:
@@ -66,7 +70,7 @@ class Cli:
         self.archive = root / "archive"
         self._stack = ExitStack()
         self._options = client or {}
-        self._orderly = orderly
+        self._orderly, self._connect = orderly, connect
         for folder in (self.home, self.work, self.sockets):
             folder.mkdir(parents=True, exist_ok=True)
             if os.geteuid() == 0:
@@ -84,13 +88,15 @@ class Cli:
         )
         self.role = role
         self.events: list[dict[str, Any]] = []
-        self.api = FakeApiThread(unix=self.sockets / "api.sock", bodies=True)
+        self.api = FakeApiThread(scenarios, unix=self.sockets / "api.sock", bodies=True)
         self.container = Container(spec, env=podman_env(cache_dir(os.environ)))
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self.api)
         self._stack.enter_context(self.container)
         container = self.container
+        if not self._connect:
+            return self
         self.client = self._stack.enter_context(
             ClaudeClient(
                 container.stdin,
