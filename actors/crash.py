@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .claude import ClaudeError, TurnStalled
+from .claude import ClaudeError, ClaudeUnresponsive, TurnStalled
 from .errors import AgentError, PodmanError
 from .failure import FailureKind, classify_exit
 
@@ -36,7 +36,7 @@ def _explain(error: Exception, seat: Seat) -> AgentCrash:
     match error:
         case AgentCrash():
             return error
-        case TurnStalled():
+        case TurnStalled() | ClaudeUnresponsive():
             return AgentCrash(FailureKind.HUNG, str(error))
         case ClaudeError():
             kind = _lost_cli(seat)

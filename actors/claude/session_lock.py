@@ -96,6 +96,10 @@ class SessionLock:
         """This holder's number, or None while it does not hold the conversation."""
         return self._holder.number if self._holder else None
 
+    def fileno(self) -> int:
+        """The descriptor that the lock hangs on, or -1; nothing that is started may inherit it."""
+        return self._fd
+
     def acquire(self, container: str, end_previous: Callable[[Holder], None]) -> int:
         """Take the conversation for a container that is about to start; its number. Never waits.
 

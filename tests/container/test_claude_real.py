@@ -258,20 +258,13 @@ def test_a_turn_over_its_time_is_interrupted(tmp_path: Path, image: str) -> None
         assert cli.turn(SEVEN)["structured_output"] == {"n": 7}
 
 
-@pytest.mark.parametrize("retries", [0, 1])
-def test_api_failures_are_results_of_a_living_cli_and_told_apart(
-    tmp_path: Path, image: str, retries: int
-) -> None:
-    rows = {401: "auth", 403: "auth", 404: "config", 413: "context_full", 429: "rate_limited",
-            500: "api_down", 529: "overloaded", 400: "internal"}  # fmt: skip
-    with Cli(tmp_path, image, READER, CLAUDE_CODE_MAX_RETRIES=str(retries)) as cli:
-        for status, kind in rows.items():
+def test_the_cli_tries_again_as_often_as_it_is_told_to(tmp_path: Path, image: str) -> None:
+    with Cli(tmp_path, image, READER, CLAUDE_CODE_MAX_RETRIES="1") as cli:
+        for status in (400, 429, 500, 529):
             cli.events.clear()
-            result = cli.turn({"error": status, "message": "as scripted"})
-            told = classify_result(result, cli.error_word(), needs_structured=True)
-            assert (status, told) == (status, FailureKind(kind))
+            assert cli.turn({"error": status, "message": "as scripted"})["is_error"]
             retried = [event for event in cli.events if event.get("subtype") == "api_retry"]
-            assert len(retried) == (retries if status in (401, 429, 500, 529) else 0)
+            assert len(retried) == (0 if status == 400 else 1)
             cli.client.clear()
         assert cli.turn(SEVEN)["structured_output"] == {"n": 7}
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.podman
 
 MODEL = "claude-sonnet-4-5"
-TOUCH = {"tool": "Bash", "input": {"command": "touch /work/made && echo made"}}
+TOUCH: dict[str, Any] = {"tool": "Bash", "input": {"command": "touch /work/made && echo made"}}
 GOT = {"text": "got {{tool_result}}"}
 
 
@@ -56,6 +56,11 @@ def ask(to: str, question: str) -> dict[str, Any]:
     return use("ask_agent", to=to, question=question)
 
 
+def words(cli: Cli, prompt: str) -> str:
+    """What comes of a prompt without a script."""
+    return str(cli.client.run_turn(prompt, timeout_s=TURN_S)["result"])
+
+
 # What the models do when they are asked by each other.
 RULES = {
     "rules": [
@@ -64,6 +69,7 @@ RULES = {
             "match": "ask me back",
             "steps": [ask("alice", "why?"), {"text": "without asking: {{tool_result}}"}],
         },
+        {"match": "read your mail", "steps": [use("read_messages"), GOT]},
         {"match": "take long", "steps": [{"hang": 60, "at": "mid", "text": "half"}]},
     ]
 }
@@ -83,18 +89,12 @@ class Pair:
             options = {"servers": [server]}
             cli = Cli(root / name, image, speaker(server), scenarios=RULES, client=options)
             self.clis[name] = stack.enter_context(cli)
-            self.fleet.join(name, self._answer_of(cli), lambda cli=cli: cli.client.cancel())
+            self._join(name, cli)
         for cli in self.clis.values():
             cli.client.initialize(TURN_S)
 
-    @staticmethod
-    def _answer_of(cli: Cli) -> Any:  # noqa: ANN401 - a function
-        def answer(caller: str, question: str) -> str:
-            del caller
-            result = cli.client.run_turn(question, timeout_s=TURN_S)
-            return str(result["result"])
-
-        return answer
+    def _join(self, name: str, cli: Cli) -> None:
+        self.fleet.join(name, lambda _caller, question: words(cli, question), cli.client.cancel)
 
 
 @pytest.fixture
@@ -120,7 +120,8 @@ def test_two_agents_in_two_containers_reach_each_other(pair: Pair) -> None:
 
     # Messages and tasks.
     assert "sent" in alice.turn(use("send_message", to="bob", text="for later"), GOT)["result"]
-    assert "for later" in bob.turn(use("read_messages"), GOT)["result"]
+    # A script in an earlier prompt would go before the rules: bob is only asked in words.
+    assert "for later" in words(bob, "read your mail")
     assert "t" in alice.turn(use("delegate_task", description="count"), GOT)["result"]
     assert "question" in alice.turn(use("ask_agent", to="bob"), GOT)["result"]
 
@@ -131,7 +132,7 @@ def test_two_agents_in_two_containers_reach_each_other(pair: Pair) -> None:
     assert caught.value.settled
     assert pair.fleet.interrupted == ["bob"]
     assert alice.turn({"text": "on"})["result"] == "on"
-    assert bob.turn({"text": "on"})["result"] == "on"
+    assert words(bob, "how much?") == "it is 42"
 
     # A peer that dies is told at once.
     bob.when_asked(bob.container.kill)
@@ -172,6 +173,8 @@ class Desk:
                 request.deny("not on a Sunday")
             case "end":
                 request.deny("stop here", interrupt=True)
+            case _:
+                pass
 
 
 def test_a_call_is_made_only_when_somebody_allows_it(tmp_path: Path, image: str) -> None:

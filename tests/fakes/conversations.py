@@ -6,6 +6,7 @@ and lists are cut.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -123,14 +124,11 @@ class Tap:
             thread.join(10)
 
     def _pump(self, who: str, source: BinaryIO, target: BinaryIO) -> None:
-        with source, target:
+        with contextlib.suppress(OSError), source, target:  # the CLI is killed in the end
             for line in source:
                 self.lines.append({"from": who, "line": json.loads(line)})
-                try:
-                    target.write(line)
-                    target.flush()
-                except OSError:
-                    return
+                target.write(line)
+                target.flush()
 
 
 class PlayedRecord(PlayedCli):
@@ -166,9 +164,10 @@ class PlayedRecord(PlayedCli):
 
 def shape(who: str, line: dict[str, Any]) -> str:
     """Who says what kind of thing."""
-    inner = line.get("request") or line.get("response") or line
-    method = (inner.get("message") or {}).get("method") if who == "cli" else None
-    words = (who, line.get("type"), inner.get("subtype"), method)
+    inner: dict[str, Any] = line.get("request") or line.get("response") or line
+    message: dict[str, Any] = inner.get("message") or {}
+    method = message.get("method") if who == "cli" else None
+    words: list[object] = [who, line.get("type"), inner.get("subtype"), method]
     return " ".join(str(word) for word in words if word)
 
 

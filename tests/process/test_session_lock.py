@@ -148,7 +148,7 @@ def test_of_many_at_once_one_gets_it(tmp_path: Path) -> None:
 def test_what_this_process_starts_does_not_inherit_the_lock(tmp_path: Path) -> None:
     with SessionLock(tmp_path / "locks", SESSION) as lock:
         lock.acquire("us-first", nobody)
-        assert not os.get_inheritable(lock._fd)
+        assert not os.get_inheritable(lock.fileno())
 
 
 def test_a_file_that_says_nothing_is_not_taken_for_a_free_one(tmp_path: Path) -> None:

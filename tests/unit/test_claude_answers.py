@@ -180,7 +180,7 @@ def call_work(cli: PlayedCli, request_id: str, rpc_id: int) -> None:
 
 def test_two_handshakes_with_the_same_ids_get_an_answer_each(cli: PlayedCli) -> None:
     with cli.connect(servers=[Slow().server()]):
-        message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {}}
+        message: dict[str, Any] = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {}}
         for request_id in ("a", "b"):
             cli.request(request_id, "mcp_message", server_name="bus", message=message)
         answers = [cli.hear() for _ in range(2)]
