@@ -161,20 +161,18 @@ def test_a_gateway_that_does_not_answer_its_socket_is_the_api_down(
             assert cli.kind(FINE) is FailureKind.API_DOWN
 
 
-@pytest.mark.parametrize("place", ["headers", "mid"])
-def test_a_stream_that_stops_is_a_stall_within_its_time(
-    tmp_path: Path, image: str, place: str
-) -> None:
+def test_a_stream_that_stops_is_a_stall_within_its_time(tmp_path: Path, image: str) -> None:
     with Cli(tmp_path, image, SPEAKER) as cli:
         cli.client.initialize(TURN_S)
-        prompt = scripted({"hang": 60, "at": place, "text": "half"})
-        started = time.monotonic()
-        with pytest.raises(TurnStalled) as caught:
-            cli.client.run_turn(prompt, timeout_s=10.0, stall_s=0.5)
-        # A part of the time goes by until the stream has begun to stand still.
-        assert time.monotonic() - started < 0.5 + 1.0 + _BEGIN_S
-        assert caught.value.settled
-        assert cli.kind(FINE) is None
+        for place in ("headers", "mid"):
+            prompt = scripted({"hang": 60, "at": place, "text": "half"})
+            started = time.monotonic()
+            with pytest.raises(TurnStalled) as caught:
+                cli.client.run_turn(prompt, timeout_s=20.0, stall_s=0.5)
+            # A part of the time goes by until the stream has begun to stand still.
+            assert time.monotonic() - started < 0.5 + 1.0 + _BEGIN_S
+            assert caught.value.settled
+            assert cli.kind(FINE) is None
 
 
 def test_a_frozen_cli_is_interrupted_then_killed(

@@ -297,6 +297,7 @@ def test_a_cli_that_rests_without_a_result_has_lost_the_turn(
             turn.result(SOON_S)
         assert not caught.value.settled
         assert killed.is_set()
+        assert cli.says_nothing_for(0.05)  # there is nothing to interrupt
 
 
 def test_a_cli_that_does_not_rest_after_its_result_is_told_from_one_that_does(
