@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from .claude import ClaudeDied, ClaudeError, TurnStalled
+from .claude import ClaudeDied, ClaudeError, ClaudeUnresponsive, TurnStalled
 from .errors import AgentError, PodmanError
 from .failure import POLICIES, FailureKind, classify_exit
 
@@ -48,7 +48,7 @@ def _explain(error: Exception, seat: Seat) -> AgentCrash:
     match error:
         case AgentCrash():
             return error
-        case TurnStalled():
+        case TurnStalled() | ClaudeUnresponsive():
             return AgentCrash(FailureKind.HUNG, str(error))
         case ClaudeError():
             if isinstance(error, ClaudeDied):

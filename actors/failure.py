@@ -5,6 +5,7 @@ Used by the supervisor, the scheduler and the views alike, so that they never di
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -35,6 +36,8 @@ class FailureKind(StrEnum):
     REFUSAL = "refusal"
     MAX_TURNS = "max_turns"
     SCHEMA_MISSED = "schema_missed"
+    OUTPUT_LIMIT = "output_limit"
+    CONVERSATION = "conversation"
     POISON = "poison"
     CANCELED = "canceled"
     TIMEOUT = "timeout"
@@ -105,6 +108,15 @@ POLICIES: Mapping[FailureKind, Policy] = MappingProxyType(
         FailureKind.REFUSAL: _ends("word the task differently: the model refused it"),
         FailureKind.MAX_TURNS: _ends("raise agent.max_turns, or make the task smaller"),
         FailureKind.SCHEMA_MISSED: _ends("run it again, or describe the task more plainly"),
+        FailureKind.OUTPUT_LIMIT: _ends("ask for less in one answer, or for files instead of text"),
+        # A new conversation takes the task up; the old one's loss is nobody's attempt.
+        FailureKind.CONVERSATION: Policy(
+            requeue=True,
+            uses_attempt=False,
+            counts_in_intensity=True,
+            permanent=False,
+            mend="nothing: the task begins a new conversation",
+        ),
         FailureKind.POISON: _ends("find out in the agents' logs what the task does to them"),
         FailureKind.CANCELED: _ends(""),
         FailureKind.TIMEOUT: _ends("give the task a longer timeout, or make it smaller"),
@@ -136,15 +148,22 @@ _BY_STATUS = {
     429: FailureKind.RATE_LIMITED,
     529: FailureKind.OVERLOADED,
 }
-# The word on the assistant event that tells of the failure; it names less than the status does.
-_BY_WORD = {
-    "authentication_failed": FailureKind.AUTH,
+# The word on the assistant event that tells of the failure. These know more than the status: an
+# empty account is a 400, an answer that is too long has no status at all.
+_BY_TELLING_WORD = {
     "billing_error": FailureKind.CONFIG,
     "model_not_found": FailureKind.CONFIG,
+    "oauth_org_not_allowed": FailureKind.AUTH,
+    "max_output_tokens": FailureKind.OUTPUT_LIMIT,
+}
+# These know less than the status does.
+_BY_WORD = {
+    "authentication_failed": FailureKind.AUTH,
     "rate_limit": FailureKind.RATE_LIMITED,
     "overloaded": FailureKind.OVERLOADED,
     "server_error": FailureKind.API_DOWN,
 }
+_NO_ROOM = ("Prompt is too long", "API Error: The model has reached its context window limit")
 # Failures that carry neither a status nor a telling word, by how their text begins.
 _BY_TEXT = (
     ("Not logged in", FailureKind.AUTH),
@@ -158,7 +177,16 @@ _EXIT_NOT_RUNNABLE = (126, 127)
 # What the container's init says when the image has no CLI; its exit code does not tell.
 _NO_PROGRAM = "failed to exec pid1"
 # The CLI's own complaints about how it was started; starting it the same way again cannot help.
-_BAD_START = ("error: option", "unknown option", "is not valid JSON", "--json-schema")
+_NO_CONVERSATION = "No conversation found with session ID"
+_CONVERSATION_IN_USE = re.compile(r"Session ID \S+ is already in use")
+_BAD_START = (
+    "error: option",
+    "unknown option",
+    "is not valid JSON",
+    "--json-schema",
+    "Invalid session ID",
+    "--resume requires a valid session ID",
+)
 
 
 def classify_result(
@@ -199,6 +227,8 @@ def classify_exit(
         return FailureKind.OOM
     if exit_code in _EXIT_NOT_RUNNABLE or _NO_PROGRAM in stderr_tail:
         return FailureKind.IMAGE
+    if _NO_CONVERSATION in stderr_tail or _CONVERSATION_IN_USE.search(stderr_tail):
+        return FailureKind.CONVERSATION
     if any(words in stderr_tail for words in _BAD_START):
         return FailureKind.CONFIG
     return FailureKind.CRASH
@@ -214,12 +244,16 @@ def _classify_error(result: Mapping[str, Any], word: str | None) -> FailureKind:
         return _BY_SUBTYPE[subtype]
     if ending.startswith("aborted"):
         return FailureKind.CANCELED
-    if ending == "prompt_too_long" or text.startswith("Prompt is too long"):
+    if ending == "prompt_too_long" or text.startswith(_NO_ROOM):
         return FailureKind.CONTEXT_FULL
+    if any(_NO_CONVERSATION in str(error) for error in result.get("errors") or ()):
+        return FailureKind.CONVERSATION
     return _classify_api_error(result.get("api_error_status"), word or "", text)
 
 
 def _classify_api_error(status: object, word: str, text: str) -> FailureKind:
+    if word in _BY_TELLING_WORD:
+        return _BY_TELLING_WORD[word]
     if isinstance(status, int):
         other = FailureKind.API_DOWN if status in _SERVER_ERRORS else FailureKind.INTERNAL
         return _BY_STATUS.get(status, other)
@@ -230,7 +264,9 @@ def _classify_api_error(status: object, word: str, text: str) -> FailureKind:
 
 
 def _is_cut_off(result: Mapping[str, Any]) -> bool:
-    """Whether the last answer broke off in the middle, which 2.1.197 passes off as a success."""
-    return (
-        "stop_reason" in result and result["stop_reason"] is None and bool(result.get("num_turns"))
-    )
+    """Whether the last answer broke off in the middle, which the CLI passes off as a success.
+
+    2.1.197 does so when the stream ends too soon, both do when the API pauses a turn of its own.
+    """
+    stop_reason = result.get("stop_reason", "")
+    return stop_reason in (None, "pause_turn") and bool(result.get("num_turns"))

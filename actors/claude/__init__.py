@@ -12,20 +12,30 @@ from .errors import (
     TurnCancelled,
     TurnEnded,
     TurnInProgress,
+    TurnLost,
     TurnStalled,
     TurnTimeout,
 )
+from .mcp import Cancellation, McpServer, Tool, ToolError
+from .permissions import PermissionRequest, PermissionState
 
 __all__ = [
+    "Cancellation",
     "ClaudeClient",
     "ClaudeDied",
     "ClaudeError",
     "ClaudeUnresponsive",
     "ClearFailed",
     "ControlRefused",
+    "McpServer",
+    "PermissionRequest",
+    "PermissionState",
+    "Tool",
+    "ToolError",
     "TurnCancelled",
     "TurnEnded",
     "TurnInProgress",
+    "TurnLost",
     "TurnStalled",
     "TurnTimeout",
 ]

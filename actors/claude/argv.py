@@ -35,6 +35,10 @@ CLI_ENV: Mapping[str, str] = MappingProxyType(
         # A stream that stops midway: 2.1.330 cuts it after this, 2.1.197 after 300 s.
         "CLAUDE_ENABLE_BYTE_WATCHDOG": "1",
         "CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS": "60000",
+        # Says `running` and `idle`: an idle CLI that gave no result is known as such.
+        "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",
+        # Our tools end within their own times; this is for when we are stuck ourselves.
+        "MCP_TOOL_TIMEOUT": "660000",
         # A command gives no sign of life: it must end before a turn counts as stalled.
         "BASH_DEFAULT_TIMEOUT_MS": "120000",
         "BASH_MAX_TIMEOUT_MS": "240000",
@@ -62,6 +66,10 @@ class CliRole:
         disallowed: permission rules that are denied whatever else is allowed, as "Bash(rm *)".
         permission_mode: None chooses by the tools, see `cli_argv`.
         append_system_prompt: text added to the CLI's own system prompt.
+        servers: names of our tool servers, with the tools of each that may be called.
+        asks_permission: each call of a tool that acts is asked of us first.
+        max_budget_usd: dollars that one process may spend by the CLI's own prices; None is no
+            limit. Once spent, every further turn of the process fails.
     """
 
     tools: tuple[str, ...]
@@ -71,6 +79,9 @@ class CliRole:
     disallowed: tuple[str, ...] = ()
     permission_mode: str | None = None
     append_system_prompt: str | None = None
+    servers: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    asks_permission: bool = False
+    max_budget_usd: float | None = None
 
     @property
     def is_reading_only(self) -> bool:
@@ -79,7 +90,11 @@ class CliRole:
 
 
 def cli_argv(
-    role: CliRole, *, session_id: str | None = None, program: str = "claude"
+    role: CliRole,
+    *,
+    session_id: str | None = None,
+    resume: bool = False,
+    program: str = "claude",
 ) -> tuple[str, ...]:
     """The command line for a CLI that stays for many turns.
 
@@ -90,11 +105,14 @@ def cli_argv(
 
     Args:
         role: what the CLI may do.
-        session_id: the id of the first conversation; None lets the CLI choose.
+        session_id: the id of the conversation, a UUID; None lets the CLI choose.
+        resume: go on with that conversation instead of beginning it.
         program: the CLI's path in the container.
     """
     tools = ",".join(role.tools)
-    mode = role.permission_mode or ("dontAsk" if role.is_reading_only else "bypassPermissions")
+    ours = [name for _, names in role.servers for name in names]
+    asked = ACTING_TOOLS if role.asks_permission else frozenset[str]()
+    allowed = ",".join([*(tool for tool in role.tools if tool not in asked), *ours])
     argv = [
         program,
         "-p",
@@ -104,17 +122,25 @@ def cli_argv(
         "--include-partial-messages",
         "--setting-sources=",
         "--strict-mcp-config",
-        f"--permission-mode={mode}",
+        f"--permission-mode={_mode(role)}",
         f"--tools={tools}",
     ]
-    if tools:
-        argv.append(f"--allowedTools={tools}")
+    if allowed:
+        argv.append(f"--allowedTools={allowed}")
     if role.disallowed:
         argv.append(f"--disallowedTools={','.join(role.disallowed)}")
     argv += _options(role)
     if session_id is not None:
-        argv.append(f"--session-id={session_id}")
+        argv.append(f"--{'resume' if resume else 'session-id'}={session_id}")
     return tuple(argv)
+
+
+def _mode(role: CliRole) -> str:
+    if role.permission_mode is not None:
+        return role.permission_mode
+    if role.asks_permission:
+        return "default"
+    return "dontAsk" if role.is_reading_only else "bypassPermissions"
 
 
 def _options(role: CliRole) -> list[str]:
@@ -127,4 +153,14 @@ def _options(role: CliRole) -> list[str]:
         options.append(f"--max-turns={role.max_turns}")
     if role.append_system_prompt is not None:
         options.append(f"--append-system-prompt={role.append_system_prompt}")
+    if role.max_budget_usd is not None:
+        options.append(f"--max-budget-usd={role.max_budget_usd:g}")
+    if role.asks_permission:
+        options.append("--permission-prompt-tool=stdio")
+    if role.servers:
+        # Loaded always: 2.1.330 else hides a server's tools until the model searches for them.
+        servers = {
+            name: {"type": "sdk", "name": name, "alwaysLoad": True} for name, _ in role.servers
+        }
+        options.append(f"--mcp-config={json.dumps({'mcpServers': servers}, sort_keys=True)}")
     return options

@@ -6,26 +6,29 @@ here about the CLI was seen in its releases 2.1.197 and 2.1.330.
 
 from __future__ import annotations
 
-import json
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
-from .control import Calls, answer_to
+from .answers import PERMISSION_TIMEOUT_S
 from .errors import (
-    ClaudeDied,
     ClaudeError,
+    ClaudeUnresponsive,
     ClearFailed,
+    ControlRefused,
     TurnCancelled,
     TurnEnded,
     TurnInProgress,
+    TurnLost,
 )
-from .pipes import Pipes
+from .talk import Talk
 from .turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from .mcp import McpServer
+    from .permissions import PermissionRequest
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +38,8 @@ INTERRUPT_GRACE_S = 5.0
 # An interrupt that arrives before the CLI has begun the turn is answered and forgotten: ask again.
 _INTERRUPT_AGAIN_S = 0.25
 _WRITE_LIMIT_S = 30.0
-_JSON_SHOWN_BYTES = 200
+# 2.1.197 takes any word for a mode and answers that it is set.
+PERMISSION_MODES = ("acceptEdits", "bypassPermissions", "default", "dontAsk", "plan")
 
 
 class ClaudeClient:
@@ -48,6 +52,12 @@ class ClaudeClient:
         on_event: called in the reader's thread with each event but the fragments of a streamed
             answer (`stream_event`), which only count as signs of life. It must be quick.
         on_stderr: called in the reader's thread with each piece of stderr as it comes.
+        servers: tools of ours that the model may call; `CliRole.servers` must name them too.
+        on_permission: called in the reader's thread when a call needs somebody's yes; it must be
+            quick: it hands the request on, and any thread answers it. None denies them all.
+        permission_timeout_s: how long such a request stays open; then it is denied.
+        kill: ends the CLI for good, by ending its container. Called in the turn's thread when the
+            CLI does not end a turn that was interrupted.
         clock: monotonic seconds.
         line_limit_bytes: a longer line ends the talk.
     """
@@ -60,28 +70,36 @@ class ClaudeClient:
         *,
         on_event: Callable[[dict[str, Any]], None] | None = None,
         on_stderr: Callable[[bytes], None] | None = None,
+        servers: Sequence[McpServer] = (),
+        on_permission: Callable[[PermissionRequest], None] | None = None,
+        permission_timeout_s: float = PERMISSION_TIMEOUT_S,
+        kill: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         line_limit_bytes: int = LINE_LIMIT_BYTES,
     ) -> None:
         self._on_event = on_event
+        self._kill = kill
         self._clock = clock
-        self._changed = threading.Condition()
-        self._calls = Calls()
         self._turn: Turn | None = None
-        self._ended: str | None = None
+        self._state: str | None = None
         self._session_id: str | None = None
         self._total_cost_usd = 0.0
-        self._pipes = Pipes(
+        self._talk = Talk(
             stdin,
             stdout,
             stderr,
-            on_line=self._on_line,
-            on_end=self._on_end,
+            on_event=self._on_object,
+            on_sign=self._on_sign,
             on_stderr=on_stderr,
-            line_limit_bytes=line_limit_bytes,
+            servers=servers,
+            on_permission=on_permission,
+            permission_timeout_s=permission_timeout_s,
             clock=clock,
+            line_limit_bytes=line_limit_bytes,
         )
-        self._pipes.start()
+        # Guards the turn, and tells those who wait.
+        self._changed = self._talk.changed
+        self._talk.start()
 
     @property
     def session_id(self) -> str | None:
@@ -99,11 +117,11 @@ class ClaudeClient:
     @property
     def alive(self) -> bool:
         """Whether the CLI's output is still open. Any thread."""
-        return self._ended is None
+        return self._talk.ended is None
 
     def stderr_tail(self) -> str:
         """The last 64 KiB of what the CLI wrote on stderr. Any thread."""
-        return self._pipes.stderr_tail()
+        return self._talk.stderr_tail()
 
     def initialize(self, timeout_s: float = 60.0) -> dict[str, Any]:
         """Wait until the CLI is ready for a turn, and return what it says about itself.
@@ -113,7 +131,10 @@ class ClaudeClient:
             ClaudeUnresponsive: no answer in time.
             ControlRefused: it answered with an error.
         """
-        return self._call("initialize", timeout_s, hooks=None)
+        fields: dict[str, object] = {"hooks": None}
+        if self._talk.server_names:
+            fields["sdkMcpServers"] = self._talk.server_names
+        return self._talk.call("initialize", timeout_s, **fields)
 
     def run_turn(
         self,
@@ -137,6 +158,7 @@ class ClaudeClient:
         Raises:
             TurnInProgress: another turn runs.
             TurnTimeout, TurnStalled: a limit was reached; the turn was interrupted.
+            TurnLost: the CLI came to rest without a result.
             TurnCancelled: `cancel` was called.
             ClaudeDied: the CLI ended before the turn did: the turn is lost.
             ClaudeUnresponsive: it does not read its input.
@@ -147,7 +169,7 @@ class ClaudeClient:
             raise TurnCancelled
         try:
             message = {"role": "user", "content": text}
-            self._send({"type": "user", "message": message}, min(timeout_s, _WRITE_LIMIT_S))
+            self._talk.send({"type": "user", "message": message}, min(timeout_s, _WRITE_LIMIT_S))
         except ClaudeError:
             self._end_turn(turn)
             raise
@@ -161,7 +183,65 @@ class ClaudeClient:
         Raises:
             ClaudeDied, ClaudeUnresponsive, ControlRefused: it could not be asked.
         """
-        self._call("interrupt", timeout_s)
+        self._talk.call("interrupt", timeout_s)
+
+    def set_model(self, model: str, timeout_s: float = 10.0) -> None:
+        """Have the next request ask another model. Any thread.
+
+        Raises:
+            ClaudeDied, ClaudeUnresponsive, ControlRefused: it is not set.
+        """
+        self._talk.call("set_model", timeout_s, model=model)
+
+    def set_permission_mode(self, mode: str, timeout_s: float = 10.0) -> None:
+        """Change what is allowed without asking, to one of `PERMISSION_MODES`. Any thread.
+
+        Raises:
+            ClaudeDied, ClaudeUnresponsive, ControlRefused: it is not set. `bypassPermissions` is
+                refused to a CLI that was not started with it.
+        """
+        if mode not in PERMISSION_MODES:
+            raise ControlRefused("set_permission_mode", f"{mode!r} is none of {PERMISSION_MODES}")
+        self._talk.call("set_permission_mode", timeout_s, mode=mode)
+
+    def mcp_status(self, timeout_s: float = 10.0) -> dict[str, str]:
+        """The state of each server of tools, by name; `connected` is the good one. Any thread.
+
+        Raises:
+            ClaudeDied, ClaudeUnresponsive, ControlRefused: it could not be asked.
+        """
+        servers = self._talk.call("mcp_status", timeout_s).get("mcpServers")
+        listed = cast("list[dict[str, Any]]", servers) if isinstance(servers, list) else []
+        return {str(server.get("name")): str(server.get("status")) for server in listed}
+
+    def rest(self, timeout_s: float) -> None:
+        """Wait until the CLI has nothing more to do; it says so a moment after a turn's result.
+
+        Raises:
+            ClaudeDied, ClaudeUnresponsive: it ended, or it did not come to rest.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._state == "idle" or not self.alive, timeout=timeout_s
+            )
+            if self._state != "idle":
+                self._talk.check_alive()
+                raise ClaudeUnresponsive("come to rest", timeout_s)
+
+    def end(self, grace_s: float) -> bool:
+        """Ask the CLI to end, by the end of its input; kill it when it has not in `grace_s`.
+
+        A turn that runs is finished first: `cancel` it before. Returns whether it ended by itself.
+        """
+        try:
+            self._talk.end_input()
+            with self._changed:
+                ended = self._changed.wait_for(lambda: not self.alive, grace_s)
+        except ClaudeUnresponsive:
+            ended = False
+        if not ended and self._kill is not None:
+            self._kill()
+        return ended
 
     def cancel(self) -> bool:
         """Make the running turn end with `TurnCancelled`. Any thread, returns at once.
@@ -200,7 +280,7 @@ class ClaudeClient:
 
         A call that still waits in another thread ends with `ClaudeDied`.
         """
-        self._pipes.close()
+        self._talk.close()
 
     def __enter__(self) -> Self:
         return self
@@ -212,7 +292,7 @@ class ClaudeClient:
 
     def _begin(self, timeout_s: float, stall_s: float | None) -> Turn:
         with self._changed:
-            self._check_alive()
+            self._talk.check_alive()
             if self._turn is not None:
                 raise TurnInProgress
             self._turn = Turn(self._clock(), timeout_s, stall_s)
@@ -221,7 +301,9 @@ class ClaudeClient:
     def _finish(self, turn: Turn) -> dict[str, Any]:
         given_up = self._wait(turn)
         if given_up is not None:
-            settled = self._interrupt_until_settled(turn)
+            settled = given_up is not TurnLost and self._interrupt_until_settled(turn)
+            if not settled and self._kill is not None:
+                self._kill()
             raise given_up(turn.limit_s(given_up), settled)
         assert turn.result is not None
         return turn.result
@@ -230,9 +312,11 @@ class ClaudeClient:
         """None when the result is there; else why not to wait any longer."""
         with self._changed:
             while turn.result is None:
-                self._check_alive()
+                self._talk.check_alive()
                 if turn.cancelled:
                     return TurnCancelled
+                if self._talk.is_waited_for:
+                    turn.last_sign_at = self._clock()  # the silence is ours
                 given_up = turn.over_limit(self._clock())
                 if given_up is not None:
                     return given_up
@@ -243,7 +327,7 @@ class ClaudeClient:
         deadline = self._clock() + INTERRUPT_GRACE_S
         while turn.result is None and self.alive and self._clock() < deadline:
             try:
-                self._post("interrupt")
+                self._talk.post("interrupt", INTERRUPT_GRACE_S)
             except ClaudeError as error:
                 _log.info("the interrupt did not reach the CLI: %s", error)
                 return False
@@ -258,68 +342,23 @@ class ClaudeClient:
             if self._turn is turn:
                 self._turn = None
 
-    # -- requests, in any thread --------------------------------------------------------------
-
-    def _call(self, subtype: str, timeout_s: float, **fields: object) -> dict[str, Any]:
-        request_id = self._calls.open()
-        try:
-            self._send_request(request_id, subtype, timeout_s, fields)
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: self._calls.answered(request_id) or not self.alive, timeout_s
-                )
-                if not self._calls.answered(request_id):
-                    self._check_alive()
-            return self._calls.take(request_id, subtype, timeout_s)
-        finally:
-            self._calls.drop(request_id)
-
-    def _post(self, subtype: str) -> None:
-        """Send a request whose answer is of no interest."""
-        self._send_request(self._calls.new_id(), subtype, INTERRUPT_GRACE_S, {})
-
-    def _send_request(
-        self, request_id: str, subtype: str, timeout_s: float, fields: dict[str, object]
-    ) -> None:
-        request = {"subtype": subtype, **fields}
-        line = {"type": "control_request", "request_id": request_id, "request": request}
-        self._send(line, timeout_s)
-
-    def _send(self, line: dict[str, Any], timeout_s: float) -> None:
-        self._pipes.write(json.dumps(line).encode() + b"\n", timeout_s)
-
-    def _check_alive(self) -> None:
-        if self._ended is not None:
-            raise ClaudeDied(self._ended, self.stderr_tail())
-
     # -- events, in the reader's thread -------------------------------------------------------
 
-    def _on_line(self, line: bytes) -> None:
-        try:
-            event: Any = json.loads(line)
-        except ValueError:
-            # A library inside the CLI printed something; the protocol's lines are all JSON.
-            _log.warning("not an event: %r", line[:_JSON_SHOWN_BYTES])
-            return
-        if isinstance(event, dict):
-            self._on_object(cast("dict[str, Any]", event))
-
-    def _on_object(self, event: dict[str, Any]) -> None:
-        kind = event.get("type")
+    def _on_sign(self) -> None:
         with self._changed:
             if self._turn is not None:
                 self._turn.last_sign_at = self._clock()
-        if kind == "control_response":
-            with self._changed:
-                self._calls.answer(event)
-                self._changed.notify_all()
-        elif kind == "control_request":
-            self._answer(event)
-        elif kind != "stream_event":
-            self._note(event)
-            self._tell(event)
-            if kind == "result":
-                self._on_result(event)
+
+    def _on_object(self, event: dict[str, Any]) -> None:
+        kind = event.get("type")
+        if kind == "stream_event":
+            return
+        self._note(event)
+        self._tell(event)
+        if kind == "result":
+            self._on_result(event)
+        elif event.get("subtype") == "session_state_changed":
+            self._on_state(event.get("state"))
 
     def _note(self, event: dict[str, Any]) -> None:
         """Learn the conversation's id from the two events that name the current one.
@@ -350,14 +389,9 @@ class ClaudeClient:
         except Exception:  # noqa: BLE001 - a listener's fault must not end the talk others wait on
             _log.exception("the listener failed on an event of type %r", event.get("type"))
 
-    def _answer(self, event: dict[str, Any]) -> None:
-        try:
-            self._send(answer_to(event), INTERRUPT_GRACE_S)
-        except ClaudeError as error:
-            _log.warning("a control request stays unanswered: %s", error)
-
-    def _on_end(self, reason: str) -> None:
+    def _on_state(self, state: object) -> None:
         with self._changed:
-            self._ended = reason
-            self._turn = None
+            self._state = str(state)
+            if self._turn is not None:
+                self._turn.on_state(str(state), self._clock())
             self._changed.notify_all()

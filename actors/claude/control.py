@@ -1,4 +1,4 @@
-"""The control protocol: our requests and their answers, and our answers to the CLI's requests."""
+"""The control protocol, our side: requests to the CLI, and their answers brought together."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import itertools
 from typing import Any, cast
 
 from .errors import ClaudeUnresponsive, ControlRefused
-
-DENIED = "This call is not on the list of what this task may do. Go on without it."
 
 
 class Calls:
@@ -57,22 +55,6 @@ class Calls:
         if response.get("subtype") != "success":
             raise ControlRefused(subtype, str(response.get("error") or "no reason given"))
         return _dict(response.get("response"))
-
-
-def answer_to(event: dict[str, Any]) -> dict[str, Any]:
-    """The line that answers a `control_request` of the CLI.
-
-    What a task may do is settled by the CLI's flags; whatever still asks is denied, and the turn
-    goes on. A request left unanswered would hang it.
-    """
-    subtype = _dict(event.get("request")).get("subtype")
-    response: dict[str, Any] = {"request_id": event.get("request_id")}
-    if subtype == "can_use_tool":
-        denial = {"behavior": "deny", "message": DENIED}
-        response |= {"subtype": "success", "response": denial}
-    else:
-        response |= {"subtype": "error", "error": f"not supported here: {subtype}"}
-    return {"type": "control_response", "response": response}
 
 
 def _dict(value: object) -> dict[str, Any]:

@@ -96,6 +96,13 @@ class TurnStalled(TurnEnded):
         return f"the CLI gave no sign of life for {self.limit_s:g} s in the middle of a turn"
 
 
+class TurnLost(TurnStalled):
+    """The CLI came to rest in the middle of a turn: no result will come. It is to be replaced."""
+
+    def __str__(self) -> str:
+        return f"the CLI came to rest and gave no result within {self.limit_s:g} s"
+
+
 class TurnCancelled(TurnEnded):
     """The turn was cancelled on request."""
 

@@ -102,6 +102,19 @@ class Pipes:
         poll.register(self._stdin.fileno(), select.POLLOUT)
         return bool(poll.poll(max(0.0, deadline - self._clock()) * 1000))
 
+    def end_input(self) -> None:
+        """Close the input; both outputs are still read. Any thread; a write under way comes first.
+
+        Raises:
+            ClaudeUnresponsive: a write is stuck, and the input stays open.
+        """
+        if not self._write_lock.acquire(timeout=_JOIN_S):
+            raise ClaudeUnresponsive("read its input", _JOIN_S)
+        try:
+            self._close_file(self._stdin)
+        finally:
+            self._write_lock.release()
+
     def close(self) -> None:
         """End the input, stop the reader, close all files. Safe to call twice."""
         if self._closed:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import TurnEnded, TurnStalled, TurnTimeout
+from .errors import TurnEnded, TurnLost, TurnStalled, TurnTimeout
+
+# A turn's result is written before the CLI says that it has come to rest.
+_RESULT_AFTER_REST_S = 2.0
 
 
 class Turn:
@@ -16,12 +19,24 @@ class Turn:
         self.deadline = now + timeout_s
         self.last_sign_at = now
         self.cancelled = False
+        self._is_begun = False
+        self._rests_at: float | None = None
         self.result: dict[str, Any] | None = None
+
+    def on_state(self, state: str, now: float) -> None:
+        """Take in what the CLI says of itself: `running`, `idle` or `requires_action`.
+
+        An `idle` from before this turn's `running` is the one before's.
+        """
+        self._is_begun = self._is_begun or state == "running"
+        self._rests_at = now if self._is_begun and state == "idle" else None
 
     def over_limit(self, now: float) -> type[TurnEnded] | None:
         """Which limit is reached, if any. The turn's own time comes first: it is the caller's."""
         if now >= self.deadline:
             return TurnTimeout
+        if self._rests_at is not None and now >= self._rests_at + _RESULT_AFTER_REST_S:
+            return TurnLost
         if self.stall_s is not None and now >= self.last_sign_at + self.stall_s:
             return TurnStalled
         return None
@@ -31,10 +46,14 @@ class Turn:
         until = self.deadline
         if self.stall_s is not None:
             until = min(until, self.last_sign_at + self.stall_s)
+        if self._rests_at is not None:
+            until = min(until, self._rests_at + _RESULT_AFTER_REST_S)
         return max(0.0, until - now)
 
     def limit_s(self, given_up: type[TurnEnded]) -> float:
         """The limit that an error of this kind speaks of, in seconds."""
+        if given_up is TurnLost:
+            return _RESULT_AFTER_REST_S
         if given_up is TurnStalled:
             return self.stall_s or 0.0
         return self.timeout_s

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _START_TIMEOUT_S = 60.0
 _REMOVE_TIMEOUT_S = 30.0
+_REMOVE_ATTEMPTS = 3
 _CLIENT_SLACK_S = 10.0
 _EVENTS_TIMEOUT_S = 10.0
 _EVENTS_POLL_S = 0.05
@@ -314,10 +315,14 @@ def remove_containers(names: Sequence[str], env: Mapping[str, str]) -> None:
     if not names:
         return
     args = ("rm", "--force", "--ignore", "--time=0", *names)
-    done = run_podman(*args, timeout_s=_REMOVE_TIMEOUT_S, env=env, check=False)
-    # Podman's own removal (--rm) may come between its look and its grip: only what is left counts.
-    if done.returncode and any(container_exists(name, env) for name in names):
-        raise failure(("podman", *args), done.returncode, done.stderr)
+    for attempt in range(1, _REMOVE_ATTEMPTS + 1):
+        done = run_podman(*args, timeout_s=_REMOVE_TIMEOUT_S, env=env, check=False)
+        # Podman's own removal (--rm) may come between its look and its grip, or be half done when
+        # we look ("container state improper: stopped"): only what is left in the end counts.
+        if not done.returncode or not any(container_exists(name, env) for name in names):
+            return
+        if attempt == _REMOVE_ATTEMPTS:
+            raise failure(("podman", *args), done.returncode, done.stderr)
 
 
 def container_exists(name: str, env: Mapping[str, str], *, options: Sequence[str] = ()) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fakes.played_cli import SOON_S, PlayedCli
 
 from understudy.actors.claude import (
     ClaudeClient,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     Run = Callable[..., Future[Any]]
 
-SOON_S = 10.0
 RESULT: dict[str, Any] = {
     "type": "result",
     "subtype": "success",
@@ -40,72 +39,6 @@ RESULT: dict[str, Any] = {
     "total_cost_usd": 0.5,
 }
 CLEARED = {**RESULT, "result": "", "num_turns": 0, "session_id": "s-2", "total_cost_usd": 0}
-
-
-class PlayedCli:
-    """The CLI's ends of the pipes, moved by the test."""
-
-    def __init__(self) -> None:
-        its_in, self.stdin = os.pipe()
-        self.stdout, its_out = os.pipe()
-        self.stderr, its_err = os.pipe()
-        self.its_in: int | None = its_in
-        self.its_out: int | None = its_out
-        self.its_err: int | None = its_err
-        self._got = b""
-
-    def connect(self, **options: Any) -> ClaudeClient:  # noqa: ANN401 - those of ClaudeClient
-        return ClaudeClient(
-            os.fdopen(self.stdin, "wb"),
-            os.fdopen(self.stdout, "rb"),
-            os.fdopen(self.stderr, "rb"),
-            **options,
-        )
-
-    def hear(self) -> dict[str, Any]:
-        """The next line from the client."""
-        assert self.its_in is not None
-        while b"\n" not in self._got:
-            assert select.select([self.its_in], [], [], SOON_S)[0], "the client sent nothing"
-            chunk = os.read(self.its_in, 1 << 16)
-            assert chunk, "the client closed the input"
-            self._got += chunk
-        line, _, self._got = self._got.partition(b"\n")
-        heard: dict[str, Any] = json.loads(line)
-        return heard
-
-    def says_nothing_for(self, seconds: float) -> bool:
-        assert self.its_in is not None
-        return not self._got and not select.select([self.its_in], [], [], seconds)[0]
-
-    def say(self, *events: dict[str, Any]) -> None:
-        for event in events:
-            self.say_raw(json.dumps(event).encode() + b"\n")
-
-    def say_raw(self, data: bytes) -> None:
-        assert self.its_out is not None
-        while data:
-            data = data[os.write(self.its_out, data) :]
-
-    def complain(self, text: str) -> None:
-        assert self.its_err is not None
-        os.write(self.its_err, text.encode())
-
-    def answer(self, request: dict[str, Any], **fields: Any) -> None:  # noqa: ANN401 - JSON
-        response = {"subtype": "success", "request_id": request["request_id"], **fields}
-        self.say({"type": "control_response", "response": response})
-
-    def end_output(self) -> None:
-        assert self.its_out is not None
-        os.close(self.its_out)
-        self.its_out = None
-
-    def die(self) -> None:
-        for name in ("its_in", "its_out", "its_err"):
-            fd: int | None = getattr(self, name)
-            if fd is not None:
-                os.close(fd)
-            setattr(self, name, None)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from understudy.actors.claude.argv import CLI_ENV, CliRole, cli_argv
+from understudy.actors.claude.tools import MAX_WAIT_S
 
 
 def test_every_value_is_bound_to_its_flag() -> None:
@@ -69,3 +70,33 @@ def test_the_environment_holds_no_real_key_and_one_way_out() -> None:
     assert CLI_ENV["ANTHROPIC_API_KEY"] == "placeholder"
     assert CLI_ENV["ANTHROPIC_UNIX_SOCKET"] == "/run/agent/api.sock"
     assert CLI_ENV["ANTHROPIC_BASE_URL"].startswith("http://")
+
+
+def test_a_role_that_asks_is_allowed_what_only_reads_and_our_tools() -> None:
+    servers = (("bus", ("mcp__bus__ask_agent",)),)
+    argv = cli_argv(CliRole(("Bash", "Read"), asks_permission=True, servers=servers))
+    assert "--permission-prompt-tool=stdio" in argv
+    assert "--permission-mode=default" in argv
+    assert "--tools=Bash,Read" in argv
+    assert "--allowedTools=Read,mcp__bus__ask_agent" in argv
+
+
+def test_our_servers_are_always_loaded() -> None:
+    argv = cli_argv(CliRole((), servers=(("bus", ("mcp__bus__ask_agent",)),)))
+    config = next(flag for flag in argv if flag.startswith("--mcp-config="))
+    servers = json.loads(config.partition("=")[2])["mcpServers"]
+    assert servers == {"bus": {"type": "sdk", "name": "bus", "alwaysLoad": True}}
+    assert not any(flag.startswith("--mcp-config") for flag in cli_argv(CliRole(())))
+
+
+def test_a_conversation_is_begun_or_gone_on_with() -> None:
+    assert "--session-id=abc" in cli_argv(CliRole(()), session_id="abc")
+    assert "--resume=abc" in cli_argv(CliRole(()), session_id="abc", resume=True)
+
+
+def test_a_cap_in_dollars_is_handed_on() -> None:
+    assert "--max-budget-usd=0.5" in cli_argv(CliRole((), max_budget_usd=0.5))
+
+
+def test_the_cli_waits_longer_for_our_tools_than_they_may_take() -> None:
+    assert int(CLI_ENV["MCP_TOOL_TIMEOUT"]) > MAX_WAIT_S * 1000

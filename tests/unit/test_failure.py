@@ -100,6 +100,15 @@ def test_an_answer_that_broke_off_is_not_passed_off_as_a_success() -> None:
         (None, "API Error: Unable to connect to API (ENOENT)", "server_error", "api_down"),
         (None, "API returned an empty or malformed response (HTTP 200)", "unknown", "api_down"),
         (None, "Request timed out", "server_error", "api_down"),
+        (400, "Credit balance is too low", "billing_error", "config"),
+        (403, "Your organization has disabled", "oauth_org_not_allowed", "auth"),
+        (None, "API Error: Claude's response exceeded", "max_output_tokens", "output_limit"),
+        (
+            None,
+            "API Error: The model has reached its context window limit.",
+            "max_output_tokens",
+            "context_full",
+        ),
         (None, "Not logged in · Please run /login", None, "auth"),
         (None, "never seen before", "never heard of", "internal"),
     ],
@@ -127,6 +136,14 @@ def test_api_errors_are_told_apart(
             },
             "canceled",
         ),
+        (
+            {
+                "subtype": "error_during_execution",
+                "is_error": True,
+                "errors": ["No conversation found with session ID: 3f0c1a9e"],
+            },
+            "conversation",
+        ),
         ({"subtype": "error_of_tomorrow", "is_error": False}, "internal"),
     ],
 )
@@ -142,10 +159,25 @@ def test_other_endings_are_told_apart(fields: dict[str, Any], kind: str) -> None
         (None, False, "", "crash"),
         (127, False, "", "image"),
         (1, False, "error: unknown option '--no-such'", "config"),
+        (1, False, "Error: Invalid session ID. Must be a valid UUID.", "config"),
+        (1, False, "No conversation found with session ID: 3f0c1a9e", "conversation"),
+        (1, False, "Error: Session ID 3f0c1a9e is already in use.", "conversation"),
     ],
 )
 def test_ends_are_told_apart(exit_code: int | None, oom: bool, said: str, kind: str) -> None:
     assert classify_exit(exit_code, oom=oom, stderr_tail=said) is FailureKind(kind)
+
+
+def test_a_lost_conversation_runs_again_in_a_new_one_at_no_attempt() -> None:
+    policy = POLICIES[FailureKind.CONVERSATION]
+    assert (policy.requeue, policy.uses_attempt, policy.permanent) == (True, False, False)
+    # Bounded by the restart intensity: an agent that tries the same one again cannot go on forever.
+    assert policy.counts_in_intensity
+
+
+def test_a_turn_that_the_api_paused_is_not_passed_off_as_a_success() -> None:
+    paused = OK | {"stop_reason": "pause_turn"}
+    assert classify_result(paused, None, needs_structured=False) is FailureKind.API_DOWN
 
 
 def test_an_image_without_the_cli_is_told_by_the_words_of_its_init() -> None:
