@@ -464,6 +464,7 @@ def test_a_lost_node_that_is_started_again_is_reached_by_the_old_ref(pair: Pair)
     ref = pair.start(Actor, 1, actor_id="named")
     assert ref.ask(1, timeout=5) == 1
     pair.there.close()
+    until(lambda: not pair.here.peers())
     assert ref.is_alive()
     if isinstance(pair.there, Node):
         again: NodeBase = Node("there", pair.there.folder, incarnation=2)
