@@ -249,7 +249,8 @@ class Session:
         share = len(body) // (len(records) or 1)
         self.owner.traffic.received += len(records)
         touched: list[ActorPort] = []
-        for record in records:
+        rest = iter(records)
+        for record in rest:
             try:
                 kind = record[0]
                 if kind == wire.TELL or kind == wire.ASK:  # noqa: PLR1714 - the hot path
@@ -271,7 +272,7 @@ class Session:
                 else:
                     self._take_other(kind, record)
                     if self.closed:  # it was refused: what it says besides is nobody's
-                        self.owner.traffic.stale += 1
+                        self.owner.traffic.stale += sum(1 for _ in rest)
                         return
             except (LookupError, TypeError, ValueError, DecodeError) as error:
                 self.owner.traffic.malformed += 1
