@@ -138,7 +138,6 @@ class ActorInbox(Waiter):
         dead_letters: DeadLetters = DEAD_LETTERS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__()
         self.spec = spec
         self.name = name
         self.owner_urn = ""

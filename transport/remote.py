@@ -175,7 +175,8 @@ class RemoteRef(pykka.ActorRef[Any]):
             future.fail(DeadlockError((*chain[chain.index(self.address.key) :], self.address.key)))
         else:
             self.send_ask(message, future, deadline_s, chain)
-        return future.get(timeout=timeout) if block else future
+        # The deadline is the timeout.
+        return future.get() if block else future
 
     def send_ask(
         self,
@@ -185,7 +186,7 @@ class RemoteRef(pykka.ActorRef[Any]):
         chain: tuple[str, ...],
     ) -> None:
         """Send a request whose answer the future gets; what hinders it is set there too."""
-        future.corr = waiting.next_corr()
+        future.corr = next(waiting.serial)
         future.parking = self._owner
         future.deadline_s = deadline_s
         future.ref = self

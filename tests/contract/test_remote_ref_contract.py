@@ -12,6 +12,7 @@ from typing import Any
 
 import pykka
 import pytest
+
 from understudy.transport import (
     Address,
     DeadlockError,

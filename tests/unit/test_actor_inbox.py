@@ -8,6 +8,7 @@ from typing import Any
 
 import pykka
 import pytest
+
 from understudy.transport import ActorInbox, DeadLetters, MailboxActor, MailboxFull, MailboxSpec
 from understudy.transport.adopt import adopt
 from understudy.transport.mailbox import Overflow
