@@ -64,7 +64,7 @@ class AskFuture(Waiter, pykka.Future[Any]):
     def __init__(self) -> None:  # pyright: ignore[reportMissingSuperCall] - its two are above
         pass
 
-    def get(self, *, timeout: float | None = None) -> Any:  # noqa: ANN401 - as pykka says
+    def get(self, *, timeout: float | None = None) -> Any:
         """The answer.
 
         Raises:
@@ -82,7 +82,7 @@ class AskFuture(Waiter, pykka.Future[Any]):
             raise self._error
         return self._value
 
-    def set(self, value: Any = None) -> None:  # noqa: ANN401 - as pykka says
+    def set(self, value: Any = None) -> None:
         """Set the answer; dropped when there is one."""
         if not self.done:
             self._value = value
@@ -92,7 +92,7 @@ class AskFuture(Waiter, pykka.Future[Any]):
             if self._others is not None:
                 self._wake_others()
 
-    def set_exception(self, exc_info: Any = None) -> None:  # noqa: ANN401 - as pykka says
+    def set_exception(self, exc_info: Any = None) -> None:
         """Let it be an exception: the one given, or the one being handled."""
         info: ExcInfo = exc_info or sys.exc_info()
         kind, error, trace = info

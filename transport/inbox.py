@@ -86,7 +86,7 @@ class Port(Protocol):
         """Give the sender back the room of what was taken out."""
         ...
 
-    def reply(self, corr: int, deadline_s: float) -> Any:  # noqa: ANN401 - looks like a future
+    def reply(self, corr: int, deadline_s: float) -> Any:
         """What takes the answer to a request."""
         ...
 
@@ -100,7 +100,7 @@ class _Heap:
         self._items: list[tuple[int, int, Any]] = []
         self._lock = threading.Lock()
 
-    def append(self, item: Any) -> None:  # noqa: ANN401 - envelope or record
+    def append(self, item: Any) -> None:
         message = _message(item)
         with self._lock:
             heapq.heappush(self._items, (self._priority(message), next(self._serial), item))
@@ -109,7 +109,7 @@ class _Heap:
         for item in items:
             self.append(item)
 
-    def popleft(self) -> Any:  # noqa: ANN401 - envelope or record
+    def popleft(self) -> Any:
         with self._lock:
             return heapq.heappop(self._items)[2]
 
@@ -292,7 +292,7 @@ class ActorInbox(Waiter):
             return (self.owner_key,)
         return (*record[6], self.owner_key)
 
-    def _expect(self, reply: Any) -> None:  # noqa: ANN401 - a future
+    def _expect(self, reply: Any) -> None:
         if isinstance(reply, AskFuture):
             reply.target = self.address or None
 
@@ -339,7 +339,7 @@ class ActorInbox(Waiter):
             dead = ActorDeadError(f"{self.name} stopped before handling the message")
             self._refuse(item, "stopped", dead)
 
-    def _refuse(self, item: Any, reason: str, error: Exception) -> None:  # noqa: ANN401 - envelope or record
+    def _refuse(self, item: Any, reason: str, error: Exception) -> None:
         message, size_bytes = _message(item), 0
         if item.__class__ is list:
             port, size_bytes = item[0], item[1]
@@ -362,6 +362,6 @@ class ActorInbox(Waiter):
         self._dead_letters.add(self.name, _message(record), "expired", record[1])
 
 
-def _message(item: Any) -> Any:  # noqa: ANN401 - any message
+def _message(item: Any) -> Any:
     """What an envelope or a record says."""
     return item[3] if item.__class__ is list else item.message

@@ -282,7 +282,7 @@ class Session:
         self.owner.traffic.received += len(records)
         return records
 
-    def _take_reply(self, corr: int, value: Any) -> None:  # noqa: ANN401 - any answer
+    def _take_reply(self, corr: int, value: Any) -> None:
         future = self.pending.pop(corr, None)
         if future is None:
             self.owner.traffic.late += 1

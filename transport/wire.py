@@ -84,7 +84,7 @@ def _msgspec(
             raise TypeError(f"{type(thing).__name__} is no plain data")
         return msgspec.msgpack.Ext(*ext)
 
-    def ext_hook(code: int, data: memoryview) -> Any:  # noqa: ANN401 - whatever it stands for
+    def ext_hook(code: int, data: memoryview) -> Any:
         return from_ext(code, bytes(data))
 
     encoder = msgspec.msgpack.Encoder(enc_hook=enc_hook)
@@ -104,7 +104,7 @@ def _msgpack(
     # One packer for a link: its owner's lock is held while it packs.
     packer = msgpack.Packer(use_bin_type=True, default=default)
 
-    def decode(body: bytes) -> Any:  # noqa: ANN401 - whatever was sent
+    def decode(body: bytes) -> Any:
         return msgpack.unpackb(body, raw=False, strict_map_key=False, ext_hook=from_ext)
 
     return Codec("msgpack", packer.pack, decode)
