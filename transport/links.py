@@ -267,7 +267,6 @@ class Links:
             if not session.greeted:
                 is_awaited = True
                 # What was dialled may be busy; what came and says nothing is a stranger.
-                patience = self.limits
                 limit_s = (
                     self.limits.ask_timeout_s if session.peer else self.limits.connect_timeout_s
                 )
