@@ -10,7 +10,7 @@ import contextlib
 import logging
 import queue
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -32,6 +32,7 @@ from .failure import POLICIES, FailureKind
 from .fleet_places import ORCHESTRATOR
 from .seat import Seat, SeatPlan
 from .task_runner import Job, TaskRunner
+from .tasks.rows import Conversation
 from .tasks.task import Task, TaskResult
 
 if TYPE_CHECKING:
@@ -191,6 +192,7 @@ class ClaudeAgent(pykka.ThreadingActor):
             number=int(payload.get("number", 0)),
             may_have_run=bool(payload.get("may_have_run", False)),
             last_life=bool(payload.get("last_life", False)),
+            conversation=Conversation.of(payload) or Conversation.new(),
         )
         self.current_task, self._job = task, job
         self._work.put(lambda: self._run(request, job))
@@ -199,7 +201,7 @@ class ClaudeAgent(pykka.ThreadingActor):
         result = self._runner.run(job)
         self._tell(_Finished(request, result))
         if self.is_running:
-            self._seat.recycle()
+            self._seat.recycle(result)
             self._tell(_Tidy())
 
     def _work_loop(self) -> None:
@@ -228,12 +230,13 @@ class ClaudeAgent(pykka.ThreadingActor):
         self._on_ended(crash)
 
     def _tell_state(self, state: str) -> None:
-        container = self._seat.container
+        container, conversation = self._seat.container, self._seat.conversation
         payload = {
             "kind": "state",
             "state": state,
             "warm_for": self._seat.warm_for,
             "container": self._seat.container_name,
+            **(asdict(conversation) if conversation and self._seat.warm_for else {}),
             "container_pid": container.pid if container else None,
         }
         self._protocol.send(ORCHESTRATOR, MessageType.STATUS_UPDATE, payload)
@@ -302,7 +305,7 @@ def _plan(context: ChildContext) -> SeatPlan:
     return SeatPlan(
         agent_id=context.id,
         incarnation=context.incarnation,
-        root=Path(fields.pop("root")),
+        conversations=Path(fields.pop("conversations")),
         socket_dir=Path(fields.pop("socket_dir")),
         owner=(int(owner[0]), int(owner[1])) if owner else None,
         **fields,

@@ -53,7 +53,7 @@ def _explain(error: Exception, seat: Seat) -> AgentCrash:
         case ClaudeError():
             if isinstance(error, ClaudeDied):
                 _await_end(seat)
-            kind = _lost_cli(seat)
+            kind = lost_cli(seat)
             if kind is FailureKind.IMAGE:
                 return AgentCrash(kind, f"the image {seat.image} has no claude that runs: {error}")
             return AgentCrash(kind, str(error))
@@ -63,7 +63,12 @@ def _explain(error: Exception, seat: Seat) -> AgentCrash:
             return AgentCrash(FailureKind.CRASH, f"{type(error).__name__}: {error}")
 
 
-def _lost_cli(seat: Seat) -> FailureKind:
+def lost_cli(seat: Seat) -> FailureKind:
+    """Why the CLI ended, by its container and its last words.
+
+    Raises:
+        PodmanError: podman failed.
+    """
     container, client = seat.container, seat.client
     if container is None:
         return FailureKind.CRASH

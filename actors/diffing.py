@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_DIFF_BYTES = 10_000_000
+# In our repository: the paths that were in another encoding at the beginning.
+_OPAQUE = "opaque"
 _GIT_TIMEOUT_S = 120.0
 _MAX_ERROR_CHARS = 500
 # ASCII that stands for itself between git's double quotes.
@@ -52,13 +54,20 @@ class Baseline:
         git_dir: our own repository, made new; it must lie outside of the folder.
         tree: the folder.
         max_file_bytes, max_total_bytes: what is over them is not in the patch, but named.
+        reopen: go on with the repository that another `Baseline` made there.
 
     Raises:
         WorkspaceError: the folder cannot be read, or git fails.
     """
 
     def __init__(
-        self, git_dir: Path, tree: Path, *, max_file_bytes: int, max_total_bytes: int
+        self,
+        git_dir: Path,
+        tree: Path,
+        *,
+        max_file_bytes: int,
+        max_total_bytes: int,
+        reopen: bool = False,
     ) -> None:
         self._git_dir = git_dir
         self._tree = tree
@@ -66,10 +75,14 @@ class Baseline:
         self._max_total_bytes = max_total_bytes
         self._opaque: set[bytes] = set()
         self._paths: frozenset[bytes] = frozenset()
+        if reopen:
+            self._load()
+            return
         shutil.rmtree(git_dir, ignore_errors=True)
         git_dir.mkdir(mode=0o700)
         self._git("init", "-q", "--bare", "--template=", str(git_dir))
         self._paths, _ = self._import("base")
+        (git_dir / _OPAQUE).write_bytes(b"\0".join(sorted(self._opaque)))
 
     def diff(self, *, max_diff_bytes: int = MAX_DIFF_BYTES) -> Diff:
         """What has changed since; may be called again.
@@ -87,6 +100,13 @@ class Baseline:
             missing["(patch)"] = f"{cut} files; the patch is limited to {max_diff_bytes:,} bytes"
         changed += [path for path in missing if path != "(patch)" and path not in changed]
         return Diff(text, changed, bool(missing), missing)
+
+    def _load(self) -> None:
+        """Know again what was known after the first import."""
+        names = self._git("ls-tree", "-r", "-z", "--name-only", "refs/heads/base").split(b"\0")
+        self._paths = frozenset(name for name in names if name)
+        opaque = (self._git_dir / _OPAQUE).read_bytes().split(b"\0")
+        self._opaque = {name for name in opaque if name}
 
     def _import(self, branch: str) -> tuple[frozenset[bytes], list[LeftOut]]:
         """Copy the folder's present state into a branch."""

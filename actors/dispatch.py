@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 from understudy.transport import EncodeError, FrameTooLarge, TransportError
 
 from .failure import FailureKind
-from .tasks.rows import Outcome
+from .tasks.rows import Conversation, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .orders import Orders
     from .retries import RootLimits
-    from .roster import Roster
+    from .roster import AgentRecord, Roster
     from .task_book import TaskBook
     from .tasks.task import Task
 
@@ -54,14 +55,19 @@ class Dispatcher:
 
     def _give(self, task: Task, agent_id: str) -> None:
         agent = self._roster[agent_id]
+        conversation = self._conversation(task, agent)
         order = {
             "task": task.to_wire(),
+            "session_id": conversation.session_id,
+            "place": conversation.place,
             "attempt": self._book.attempt_of(task),
             "may_have_run": self._book.may_have_run(task),
             "last_life": self._book.deaths_of(task) + 1 >= self._limits.max_attempts,
         }
         ends, number = self._clock() + task.timeout + OVERTIME_S, agent.incarnation
-        if not self._book.start(task, agent_id, gives_up_at=ends, incarnation=number):
+        if not self._book.start(
+            task, agent_id, gives_up_at=ends, incarnation=number, conversation=conversation
+        ):
             return
         order["number"] = self._book.running[task.task_id].number
         # First: the gateway must know whose requests come when the agent's first one does.
@@ -76,3 +82,14 @@ class Dispatcher:
             self._book.requeue(task, str(error), free=True, outcome=Outcome.REFUSED)
             return
         agent.state, agent.task_id = "busy", task.task_id
+
+    def _conversation(self, task: Task, agent: AgentRecord) -> Conversation:
+        """Where the task is worked on: where it was, or in a conversation that nobody has begun."""
+        if before := self._book.conversation_of(task):
+            return before
+        warm, agent.conversation = agent.conversation, None
+        if task.context_id is not None:
+            return Conversation(task.context_id, str(uuid.uuid4()))
+        if warm is not None and agent.warm_for == task.task_type:
+            return warm
+        return Conversation.new()

@@ -32,6 +32,7 @@ class FailureKind(StrEnum):
     CONFIG = "config"
     IMAGE = "image"
     CONTEXT_FULL = "context_full"
+    CONTEXT_GONE = "context_gone"
     BUDGET = "budget"
     REFUSAL = "refusal"
     MAX_TURNS = "max_turns"
@@ -104,6 +105,9 @@ POLICIES: Mapping[FailureKind, Policy] = MappingProxyType(
         FailureKind.CONFIG: _hopeless("correct the model's name or the account's billing"),
         FailureKind.IMAGE: _hopeless("build the agent image: understudy image build"),
         FailureKind.CONTEXT_FULL: _ends("give the task fewer or smaller files"),
+        FailureKind.CONTEXT_GONE: _ends(
+            "run it without context_id, or keep more of them: storage.keep_contexts"
+        ),
         FailureKind.BUDGET: _ends("raise the budget"),
         FailureKind.REFUSAL: _ends("word the task differently: the model refused it"),
         FailureKind.MAX_TURNS: _ends("raise agent.max_turns, or make the task smaller"),

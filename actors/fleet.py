@@ -33,7 +33,7 @@ from .gateway import scrub
 from .gateway.from_settings import desk_args
 from .handle import TaskHandle
 from .haste import Haste, killing_in_haste
-from .housekeeping import LOCK_NAME, Housekeeper, take_lock
+from .housekeeping import LOCK_NAME, Housekeeper, sweep_places, take_lock
 from .incarnation_log import IncarnationLog
 from .podman import image_exists, image_tag, podman_env
 from .podman.guard import Guard
@@ -95,6 +95,7 @@ class Fleet:
             run_id=run_id,
             run_dir=base.run_root / run_id,
             work_dir=base.state_dir / "runs" / run_id,
+            conversations=base.state_dir / "conversations",
             transcripts=base.state_dir / "transcripts",
             logs=base.state_dir / "logs",
         )
@@ -151,10 +152,17 @@ class Fleet:
         for agent_id in self.agent_ids():
             # The container's user must enter it; the folder above is closed to everybody else.
             places.socket_dir(agent_id).mkdir(mode=0o755)
-            (places.work_dir / agent_id).mkdir()
         self._undo.append(partial(os.close, lock))
         self.store = TaskStore(self._base.state_dir / "tasks.db")
         self._undo.append(self.store.close)
+        # Last of what the agents left, once they are gone.
+        sweep = partial(
+            sweep_places,
+            places.conversations,
+            self.store,
+            podman_env(self._base.cache_dir, self._env),
+        )
+        self._undo.append(sweep)
 
     def _start_root(self, image: str, env: dict[str, str]) -> None:
         settings, places = self.settings, self.places

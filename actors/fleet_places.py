@@ -37,12 +37,14 @@ class Upstream:
 class FleetPlaces:
     """Where one run keeps its things.
 
-    `run_dir` holds the sockets (short paths), `work_dir` homes and workspaces; both go with it.
+    `run_dir` holds the sockets (short paths), `work_dir` its lock; both go with it. `conversations`
+    holds homes and workspaces of tasks, which may outlive it: see `Places`.
     """
 
     run_id: str
     run_dir: Path
     work_dir: Path
+    conversations: Path
     transcripts: Path
     logs: Path
 

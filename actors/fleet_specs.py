@@ -40,7 +40,8 @@ def agent_spec(
     plan = {
         "run_id": places.run_id,
         "image": image,
-        "root": str(places.work_dir / agent_id),
+        "conversations": str(places.conversations),
+        "keep_contexts": settings.storage.keep_contexts,
         "socket_dir": str(places.socket_dir(agent_id)),
         "owner": list(owner) if owner else None,
         "memory": agent.container_memory,

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .errors import AgentError
+from .places import Places
 from .podman.sweep import sweep
 from .tasks.store import SERVICE_RUN
 
@@ -67,6 +68,9 @@ class Housekeeper:
                 now = time.time()
                 remove_dead_runs(self._base, self._env, now=now)
                 abandon_dead_runs(self._base, self._store)
+                conversations = self._base.state_dir / "conversations"
+                sweep_places(conversations, self._store, self._env)
+                Places(conversations, self._env).forget_older(self._keep_days * _DAY_S, now=now)
                 prune(self._store, self._folders, self._keep_days, now=now)
             except (AgentError, OSError):
                 _log.exception("tidying up failed; it is tried again in %g s", self._every_s)
@@ -100,6 +104,11 @@ def abandon_dead_runs(base: FleetBase, store: TaskStore) -> None:
         if run_id != SERVICE_RUN and not lock_is_held(base.state_dir / "runs" / run_id / LOCK_NAME):
             count = store.abandon(run_id)
             _log.info("the dead run %s left %d unfinished tasks; they are ended", run_id, count)
+
+
+def sweep_places(conversations: Path, store: TaskStore, env: Mapping[str, str]) -> None:
+    """Remove the folders of conversations that nobody holds and no unfinished task needs."""
+    Places(conversations, env).sweep(store.places_in_use(), now=time.time())
 
 
 def prune(store: TaskStore, folders: Iterable[Path], keep_days: float, *, now: float) -> None:

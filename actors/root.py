@@ -26,7 +26,7 @@ from .orders import Orders
 from .retries import Retries, RootLimits
 from .steering import CANCEL_GRACE_S, Steering
 from .tasks.database import StoreError
-from .tasks.rows import Lease, Outcome
+from .tasks.rows import Conversation, Lease, Outcome
 from .tasks.task import Task, TaskResult
 
 if TYPE_CHECKING:
@@ -235,6 +235,7 @@ class RootActor(pykka.ThreadingActor):
         elif payload.get("kind") == "state" and agent.task_id is None and not agent.renewing:
             agent.state = "ready"
             agent.warm_for = payload.get("warm_for")
+            agent.conversation = Conversation.of(payload)
             agent.container = payload.get("container")
             agent.container_pid = payload.get("container_pid")
             self._dispatch()

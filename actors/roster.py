@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from understudy.supervision import ChildEvent, ExitReason
     from understudy.transport import AgentMessage
 
+    from .tasks.rows import Conversation
+
 # `starting` has no process yet, `warming` has one that makes its container ready.
 AgentState = Literal[
     "starting", "warming", "ready", "busy", "tidying", "stopping", "down", "failed"
@@ -29,6 +31,8 @@ class AgentRecord:
     restarts: int = 0
     task_id: str | None = None
     warm_for: str | None = None
+    # The conversation that its warm CLI has not begun yet.
+    conversation: Conversation | None = None
     pid: int | None = None
     container: str | None = None
     container_pid: int | None = None
@@ -58,6 +62,7 @@ class AgentRecord:
         self.state = "down"
         self.task_id = self.warm_for = self.container = None
         self.pid = self.container_pid = self.crash_kind = self.waits_for = None
+        self.conversation = None
 
     def renew(self) -> None:
         """It is to end and to start again, because somebody asked for it."""

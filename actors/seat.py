@@ -3,25 +3,35 @@
 A container serves the next task only when nothing of the last one can be seen by it. For roles that
 can neither run commands nor write, `/clear`, an emptied workspace and a swept home give that. For
 all others the container is replaced, right after the task, so that the next finds a warm CLI.
+A task that was cut off goes on in the place where it was: home, workspace, conversation.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import time
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .claude import ClaudeClient, ClaudeError
 from .claude.argv import CLI_ENV, CliRole, cli_argv
+from .claude.trace import PROJECT_PARTS
 from .claude.transcript import leftovers, settle_and_archive
+from .places import Places
 from .podman import Container, ContainerSpec, container_name, run_podman
+from .taking_up import Fate, Opened, fate_of, take_up
+from .tasks.rows import Conversation
 from .tasks.types import TASK_TYPES, TaskType
 from .workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from .claude.session_lock import SessionLock
+    from .tasks.task import Task, TaskResult
 
 _log = logging.getLogger(__name__)
 
@@ -32,14 +42,15 @@ _PODMAN_S = 60.0
 class SeatPlan:
     """What every container of one agent has in common.
 
-    `root` holds a folder for each container; `socket_dir` is mounted for the way out.
+    `conversations` holds their folders (see `Places`), of finished tasks at most `keep_contexts`;
+    `socket_dir` is mounted for the way out.
     """
 
     run_id: str
     agent_id: str
     incarnation: int
     image: str
-    root: Path
+    conversations: Path
     socket_dir: Path
     owner: tuple[int, int] | None
     memory: str
@@ -51,6 +62,7 @@ class SeatPlan:
     lifetime_s: int
     max_file_bytes: int
     max_workspace_bytes: int
+    keep_contexts: int
     podman_env: Mapping[str, str]
     cli_env: Mapping[str, str]
 
@@ -71,8 +83,12 @@ class Seat:
         self._serial = 0
         self._type: TaskType | None = None
         self._container: Container | None = None
-        self._workspace: Workspace | None = None
+        self._opened: Opened | None = None
+        self._places = Places(plan.conversations, plan.podman_env)
+        self._lock: SessionLock | None = None
         self._clean = False
+        self._busy = False
+        self.conversation: Conversation | None = None
         self._initialized = False
         self.client: ClaudeClient | None = None
 
@@ -96,17 +112,22 @@ class Seat:
         """The running container, or None."""
         return self._container
 
-    def open(self, task_type: str) -> Workspace:
-        """A clean workspace with a CLI of that type starting or ready behind it.
+    def open(self, task: Task, conversation: Conversation, *, anew: bool = False) -> Opened:
+        """The task's place, with a CLI of its type starting or ready behind it.
+
+        With `anew` what is left of the conversation is given up, and it begins again.
 
         Raises:
+            SessionHeld, SessionLockDamaged: somebody else has the place.
+            ContextGone: the context that the task names is not there.
             PodmanError: the container did not start.
         """
-        if self.warm_for != task_type:
-            self._replace(TASK_TYPES[task_type])
-        self._clean = False
-        assert self._workspace is not None
-        return self._workspace
+        role = TASK_TYPES[task.task_type]
+        if anew or self.warm_for != role.name or self.conversation != conversation:
+            self._replace(role, conversation, task, anew=anew)
+        self._clean, self._busy = False, True
+        assert self._opened is not None
+        return self._opened
 
     def ready_client(self) -> ClaudeClient:
         """The CLI once it has answered the handshake.
@@ -122,7 +143,7 @@ class Seat:
         return client
 
     def remove_predecessors(self) -> None:
-        """End the containers of this agent's earlier incarnations, and remove their folders.
+        """End the containers of this agent's earlier incarnations.
 
         End of file ends a CLI only between its tool calls: one in the middle of a command works on.
 
@@ -137,32 +158,36 @@ class Seat:
         found = run_podman("ps", "-aq", *filters, timeout_s=_PODMAN_S, env=env)
         if ids := found.stdout.split():
             run_podman("rm", "-f", "-i", "-t", "0", *ids, timeout_s=_PODMAN_S, env=env)
-        for folder in self._plan.root.iterdir():
-            Workspace(folder).remove()
 
     def warm_up(self, task_type: str) -> None:
         """Have a clean, ready CLI for that type ahead of need."""
         if self.warm_for != task_type:
-            self._replace(TASK_TYPES[task_type])
+            self._replace(TASK_TYPES[task_type], Conversation.new())
         self.ready_client()
         self._clean = True
 
-    def recycle(self) -> None:
-        """After a task: clean the container for the next one of its type, or replace it."""
+    def recycle(self, result: TaskResult) -> None:
+        """After a run: clean the container for the next task of its type, or replace it."""
         role = self._type
+        fate = fate_of(result)
+        self._busy = False
         if role is None:
             return
-        if not (role.reusable and self._alive() and self._scrub()):
-            self._replace(role)
+        if not (role.reusable and fate != "left" and self._alive() and self._scrub(fate)):
+            self._end(0.0, fate)
+            self._replace(role, Conversation.new())
             self.ready_client()
         self._clean = True
 
     def close(self, grace_s: float = 2.0) -> None:
-        """End the container and remove its folders. Safe to call twice."""
-        self._clean = False
+        """End the container; what a task needs that is not done is left. Safe to call twice."""
+        self._end(grace_s, "left" if self._busy else "removed")
+
+    def _end(self, grace_s: float, fate: Fate) -> None:
+        self._clean = self._busy = False
         container, self._container = self._container, None
         client, self.client = self.client, None
-        workspace, self._workspace = self._workspace, None
+        opened, self._opened = self._opened, None
         try:
             if container is not None:
                 container.stop(grace_s)
@@ -171,25 +196,37 @@ class Seat:
                 client.close()
             if container is not None:
                 container.close()
-            if workspace is not None:
-                workspace.remove()
+            self._give_back(opened, fate)
+
+    def _give_back(self, opened: Opened | None, fate: Fate) -> None:
+        """The place is nobody's from here on; the container is gone."""
+        lock, self._lock = self._lock, None
+        conversation, self.conversation = self.conversation, None
+        if lock is None or conversation is None:
+            return
+        try:
+            if opened is not None and fate == "kept" and self._plan.keep_contexts:
+                session_id, at_most = conversation.session_id, self._plan.keep_contexts
+                self._places.keep(conversation.place, session_id, at_most)
+            elif opened is not None and fate != "left":
+                opened.workspace.remove()
+        finally:
+            self._places.release(lock, conversation.place)
 
     def _alive(self) -> bool:
         return self._container is not None and self._container.alive()
 
-    def _scrub(self) -> bool:
+    def _scrub(self, fate: Fate) -> bool:
         """Whether nothing of the finished task is left that the next one could see."""
-        client, workspace = self.client, self._workspace
+        client, opened, conversation = self.client, self._opened, self.conversation
         assert client is not None
-        assert workspace is not None
-        finished = client.session_id
+        assert opened is not None
+        assert conversation is not None
+        workspace, finished = opened.workspace, client.session_id
         try:
             fresh = client.clear()
             if finished:
-                archive = self._plan.root / "archive"
-                kept = settle_and_archive(workspace.home_dir, finished, archive, timeout_s=2.0)
-                if kept is not None:
-                    kept.unlink()
+                self._set_aside(workspace, finished, fate)
             workspace.clean()
         except (ClaudeError, OSError) as error:
             _log.info("%s: container is replaced, not reused: %s", self._plan.agent_id, error)
@@ -197,20 +234,62 @@ class Seat:
         left = leftovers(workspace.home_dir, fresh)
         if left:
             _log.info("%s: container is replaced, traces are left: %s", self._plan.agent_id, left)
+        self.conversation = Conversation(fresh, conversation.place)
+        self._opened = Opened(workspace, fresh)
         return not left
 
-    def _replace(self, role: TaskType) -> None:
-        self.close(grace_s=0.0)
+    def _set_aside(self, workspace: Workspace, finished: str, fate: Fate) -> None:
+        """Move the finished conversation, with its workspace, out of the container's sight."""
+        aside = self._workspace(workspace.root / f"aside-{uuid.uuid4()}")
+        aside.create(self._plan.owner)
+        try:
+            archive = aside.home_dir.joinpath(*PROJECT_PARTS)
+            settle_and_archive(workspace.home_dir, finished, archive, timeout_s=2.0)
+            for entry in workspace.work_dir.iterdir():
+                entry.rename(aside.work_dir / entry.name)
+            if fate == "kept" and self._plan.keep_contexts:
+                self._give_to_user(aside.home_dir)
+                self._places.keep_folder(aside.root, finished, self._plan.keep_contexts)
+        finally:
+            aside.remove()
+
+    def _give_to_user(self, folder: Path) -> None:
+        if self._plan.owner is not None:
+            for below, _, _ in os.walk(folder):
+                os.chown(below, *self._plan.owner)
+
+    def _workspace(self, root: Path) -> Workspace:
+        plan = self._plan
+        return Workspace(
+            root, max_file_bytes=plan.max_file_bytes, max_total_bytes=plan.max_workspace_bytes
+        )
+
+    def _replace(
+        self,
+        role: TaskType,
+        conversation: Conversation,
+        task: Task | None = None,
+        *,
+        anew: bool = False,
+    ) -> None:
+        self._end(0.0, "left" if anew else "removed")
         self._serial += 1
         plan = self._plan
-        workspace = Workspace(
-            plan.root / f"{plan.incarnation}-{self._serial}",
-            max_file_bytes=plan.max_file_bytes,
-            max_total_bytes=plan.max_workspace_bytes,
-        )
-        workspace.create(plan.owner)
-        container = Container(self._container_spec(role, workspace), env=plan.podman_env)
-        self._workspace = workspace
+        name = container_name(plan.run_id, plan.agent_id, plan.incarnation, self._serial)
+        self._lock = self._places.hold(conversation.place, name, plan.startup_timeout_s)
+        self.conversation = conversation
+        try:
+            if anew:
+                self._workspace(self._places.live(conversation.place)).remove()
+            opened = take_up(self._places, conversation, task, self._workspace, plan.owner)
+            self._start(role, name, opened)
+        except BaseException:
+            self._end(0.0, "left")
+            raise
+
+    def _start(self, role: TaskType, name: str, opened: Opened) -> None:
+        container = Container(self._container_spec(role, name, opened), env=self._plan.podman_env)
+        self._opened = opened
         container.start()
         self._container, self._type, self._initialized = container, role, False
         self.client = ClaudeClient(
@@ -221,9 +300,8 @@ class Seat:
             clock=self._clock,
         )
 
-    def _container_spec(self, role: TaskType, workspace: Workspace) -> ContainerSpec:
+    def _container_spec(self, role: TaskType, name: str, opened: Opened) -> ContainerSpec:
         plan = self._plan
-        name = container_name(plan.run_id, plan.agent_id, plan.incarnation, self._serial)
         cli = CliRole(
             tools=role.tools,
             json_schema=role.schema,
@@ -233,9 +311,9 @@ class Seat:
         return ContainerSpec(
             name=name,
             image=plan.image,
-            command=cli_argv(cli),
-            home_dir=workspace.home_dir,
-            work_dir=workspace.work_dir,
+            command=cli_argv(cli, session_id=opened.session_id, resume=opened.resumes),
+            home_dir=opened.workspace.home_dir,
+            work_dir=opened.workspace.work_dir,
             socket_dir=plan.socket_dir,
             read_only_work=role.read_only,
             memory=plan.memory,

@@ -162,6 +162,9 @@ class StorageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     keep_days: Annotated[
         float, Meta(gt=0, le=36500, description="a number of days above 0, at most 36500")
     ] = 30.0
+    keep_contexts: Annotated[
+        int, Meta(ge=0, le=100_000, description="a whole number from 0 to 100000")
+    ] = 20
     max_file_bytes: Annotated[
         int, Meta(ge=1, le=2**40, description="a whole number of bytes from 1 to 1099511627776")
     ] = 10_000_000

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .events import EventKind, TaskEvent
 from .failure import FailureKind
 from .tasks.recovery import poison_text
-from .tasks.rows import Lease, Outcome
+from .tasks.rows import Conversation, Lease, Outcome
 from .tasks.task import Task, TaskResult, TaskState
 
 if TYPE_CHECKING:
@@ -129,15 +129,29 @@ class TaskBook:
         row = self._store.row(task.task_id) if self.may_have_run(task) else None
         return row.deaths if row else 0
 
-    def start(self, task: Task, agent_id: str, *, gives_up_at: float, incarnation: int = 0) -> bool:
+    def conversation_of(self, task: Task) -> Conversation | None:
+        """Where the task was worked on last, or None when it never was."""
+        return self._store.conversation_of(task.task_id) if self.may_have_run(task) else None
+
+    def start(
+        self,
+        task: Task,
+        agent_id: str,
+        *,
+        gives_up_at: float,
+        incarnation: int = 0,
+        conversation: Conversation | None = None,
+    ) -> bool:
         """The task is that agent's now. Call it before the agent is told: then no run is forgotten.
+
+        `conversation` is where it works, from now on to its end.
 
         Returns:
             False when the task is over already: whoever waits is told, and it must not run.
         """
         attempt = self.attempt_of(task)
         lease = Lease(agent_id, incarnation)
-        if not self._store.start(task.task_id, lease, attempt):
+        if not self._store.start(task.task_id, lease, attempt, conversation):
             self._tell_end(task.task_id, self._store.result(task.task_id))
             return False
         self._attempts[task.task_id] = attempt

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .claude import TurnCancelled, TurnTimeout
+from .claude import ClaudeDied, TurnCancelled, TurnTimeout
 from .claude.events import Usage, cost_delta, summarize
+from .claude.session_lock import SessionHeld, SessionLockDamaged
+from .claude.trace import transcript_size
+from .crash import lost_cli
 from .failure import POLICIES, FailureKind, classify_result
-from .tasks.prompts import after_a_cut
+from .taking_up import ContextGone, Opened
+from .tasks.prompts import MAX_NAMES, after_a_cut, going_on, in_an_earlier_context
+from .tasks.rows import Conversation
 from .tasks.task import Task, TaskResult
 from .tasks.types import TASK_TYPES, TaskType
 from .workspace import WorkspaceError
@@ -39,6 +44,7 @@ class Job:
     number: int = 0
     may_have_run: bool = False
     last_life: bool = False
+    conversation: Conversation = field(default_factory=Conversation.new)
 
 
 class TaskRunner:
@@ -104,6 +110,10 @@ class TaskRunner:
             self._job, self._api_error = job, None
         try:
             result = self._attempt(job, started)
+        except ContextGone as error:
+            result = self._failed(job, FailureKind.CONTEXT_GONE, str(error))
+        except (SessionHeld, SessionLockDamaged) as error:
+            result = self._failed(job, FailureKind.CONVERSATION, str(error))
         except WorkspaceError as error:
             result = self._failed(job, FailureKind.WORKSPACE, str(error))
         except TurnCancelled:
@@ -119,16 +129,46 @@ class TaskRunner:
         return result
 
     def _attempt(self, job: Job, started: float) -> TaskResult:
-        task, role = job.task, TASK_TYPES[job.task.task_type]
-        workspace = self._seat.open(role.name)
-        staged = workspace.stage(task)
+        """The task in its conversation, or in a clean one when that cannot be gone on with."""
+        opened = self._seat.open(job.task, job.conversation)
+        if not opened.resumes:
+            return self._turn(job, opened, started)
+        try:
+            result = self._turn(job, opened, started)
+        except ClaudeDied:
+            if lost_cli(self._seat) is not FailureKind.CONVERSATION:
+                raise
+        else:
+            if result.failure_kind != FailureKind.CONVERSATION:
+                return result
+        if job.task.context_id is not None:
+            raise ContextGone(job.task.context_id)
+        opened = self._seat.open(job.task, job.conversation, anew=True)
+        return self._turn(job, opened, started)
+
+    def _prompt(self, job: Job, opened: Opened) -> str:
+        """What the agent is told; its workspace is as it must be then."""
+        task, role, workspace = job.task, TASK_TYPES[job.task.task_type], opened.workspace
+        if opened.trace is not None:
+            return going_on(opened.trace.in_flight)
+        if opened.continues:
+            workspace.stage_beside(task)
+            names = workspace.names(MAX_NAMES)
+        else:
+            names = [str(file.relative) for file in workspace.stage(task)]
         if not role.read_only:
             workspace.baseline()
+        workspace.mark(task.task_id, transcript_size(workspace.home_dir, opened.session_id))
+        prompt = role.prompt(task, names)
+        if opened.continues:
+            return in_an_earlier_context(prompt)
+        return after_a_cut(prompt) if job.may_have_run else prompt
+
+    def _turn(self, job: Job, opened: Opened, started: float) -> TaskResult:
+        task, role, workspace = job.task, TASK_TYPES[job.task.task_type], opened.workspace
+        prompt = self._prompt(job, opened)
         client = self._seat.ready_client()
         before_usd = client.total_cost_usd
-        prompt = role.prompt(task, [str(file.relative) for file in staged])
-        if job.may_have_run:
-            prompt = after_a_cut(prompt)
         left_s = task.timeout - (self._clock() - started)
         if left_s <= 0:
             raise TurnTimeout(task.timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,25 @@ class Workspace:
             self._place(file)
         return staged
 
+    def stage_beside(self, task: Task) -> list[StagedFile]:
+        """Put copies of the task's files beside what is there, which stays as it is.
+
+        Raises:
+            WorkspaceError: a file is refused, or the workspace cannot be written.
+        """
+        if not task.files:
+            return []
+        staged = resolve_files(
+            Path(task.repo or "."),
+            task.files,
+            max_file_bytes=self._max_file_bytes,
+            max_total_bytes=self._max_total_bytes,
+        )
+        for file in staged:
+            if not os.path.lexists(self.work_dir / file.relative):
+                self._place(file)
+        return staged
+
     def baseline(self) -> None:
         """Remember the present content of `work_dir`, for `diff`.
 
@@ -107,7 +127,62 @@ class Workspace:
             OSError: something cannot be removed.
         """
         self._baseline = None
+        self._mark_file.unlink(missing_ok=True)
         empty_folder(self.work_dir)
+
+    def take_up(self, owner: tuple[int, int] | None = None) -> None:
+        """Go on with folders, and with a baseline, that are there already.
+
+        Raises:
+            WorkspaceError: the baseline is damaged.
+        """
+        self._owner = owner
+        git_dir = self.root / "baseline.git"
+        if not git_dir.exists():
+            return
+        try:
+            self._baseline = Baseline(
+                git_dir,
+                self.work_dir,
+                max_file_bytes=self._max_file_bytes,
+                max_total_bytes=self._max_total_bytes,
+                reopen=True,
+            )
+        except OSError as error:
+            reason = f"it cannot be read: {error.strerror or error}"
+            raise WorkspaceError(str(git_dir), reason, "run the task again") from error
+
+    def mark(self, task_id: str, transcript_bytes: int) -> None:
+        """Note, for whoever takes the folders up, that this task's turn is about to begin.
+
+        `transcript_bytes` is how long the conversation's transcript is before.
+        """
+        # In one step: it is there whole or not at all.
+        fresh = self._mark_file.with_suffix(".new")
+        fresh.write_text(json.dumps([task_id, transcript_bytes]), encoding="utf-8")
+        fresh.replace(self._mark_file)
+
+    def marked(self) -> tuple[str, int] | None:
+        """What `mark` noted last, or None: no turn has begun since the folders were clean."""
+        try:
+            task_id, transcript_bytes = json.loads(self._mark_file.read_text(encoding="utf-8"))
+            return str(task_id), int(transcript_bytes)
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def names(self, at_most: int) -> list[str]:
+        """The paths of files in `work_dir`, relative to it; for a time when nobody works there."""
+        found: list[str] = []
+        for folder, below, files in os.walk(self.work_dir):
+            below[:] = sorted(name for name in below if name != ".git")
+            found += (os.path.relpath(f"{folder}/{name}", self.work_dir) for name in sorted(files))
+            if len(found) >= at_most:
+                break
+        return found[:at_most]
+
+    @property
+    def _mark_file(self) -> Path:
+        return self.root / "task.json"
 
     def remove(self) -> None:
         """Remove the whole workspace. Safe to call twice.

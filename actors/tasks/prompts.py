@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .task import Task
 
 # The rest can be found with Glob; a prompt of ten thousand names would crowd out the work.
@@ -91,6 +93,32 @@ def generic(task: Task, files: list[str]) -> str:
 def after_a_cut(prompt: str) -> str:
     """The prompt for an agent that is given the task after another one was cut off in it."""
     return f"{prompt}\n\n{_CUT_OFF}"
+
+
+def going_on(in_flight: Sequence[str]) -> str:
+    """What an agent is told whose conversation was cut off in the middle of its work."""
+    calls = "\n".join(f"- {_one_line(call)}" for call in in_flight)
+    parts = [
+        (
+            "You were cut off in the middle of this task: your process ended and was started again. "
+            "This conversation and the workspace /work are as they were left; processes that you had "
+            "started are gone, and so is what was in /tmp."
+        ),
+        f"These calls were in flight:\n{calls}" if calls else "",
+        (
+            "What was in flight may have happened, in part or in full. Find out before you do it "
+            "again, above all where it works outside of the workspace. Then go on with the task."
+        ),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def in_an_earlier_context(prompt: str) -> str:
+    """The prompt of a task that goes on in the conversation and the workspace of another."""
+    return (
+        f"{prompt}\n\nThis conversation and this workspace are those of an earlier task, which is "
+        "finished. The workspace is as that task left it."
+    )
 
 
 def _prompt(opening: str, task: Task, files: list[str], *rules: str) -> str:

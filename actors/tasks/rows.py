@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import AgentError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .task import Task, TaskState
 
 
@@ -51,6 +54,34 @@ class Lease:
 
     agent_id: str
     incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Where a task is worked on, from its first attempt to its end.
+
+    Attributes:
+        session_id: the CLI's id of the conversation.
+        place: the name of the folder that holds its home and its workspace.
+    """
+
+    session_id: str
+    place: str
+
+    @classmethod
+    def new(cls) -> Conversation:
+        """One that nobody has begun. The CLI takes UUIDs only."""
+        name = str(uuid.uuid4())
+        return cls(name, name)
+
+    @classmethod
+    def of(cls, payload: Mapping[str, Any]) -> Conversation | None:
+        """The one that a message names, or None when it names none."""
+        match payload:
+            case {"session_id": str(session_id), "place": str(place)}:
+                return cls(session_id, place)
+            case _:
+                return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,9 @@ PUT_BACK = """
 """
 
 INSERT_ATTEMPT = """
-    INSERT INTO attempts (task_id, attempt, agent_id, incarnation, started_at)
-    VALUES (?, ?, ?, ?, ?)
+    INSERT INTO attempts
+        (task_id, attempt, agent_id, incarnation, started_at, session_id, place)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 END_ATTEMPT = """
     UPDATE attempts SET ended_at = ?, outcome = ? WHERE task_id = ? AND ended_at IS NULL
@@ -45,6 +46,16 @@ END_ATTEMPT = """
 SELECT_ATTEMPTS = """
     SELECT attempt, agent_id, incarnation, started_at, ended_at, outcome FROM attempts
     WHERE task_id = ? ORDER BY seq
+"""
+# What was refused was never begun, and its place is still with the agent that refused it.
+CONVERSATION_OF = """
+    SELECT session_id, place FROM attempts
+    WHERE task_id = ? AND place IS NOT NULL AND outcome IS NOT 'refused'
+    ORDER BY seq DESC LIMIT 1
+"""
+PLACES_IN_USE = """
+    SELECT DISTINCT place FROM attempts JOIN tasks USING (task_id)
+    WHERE place IS NOT NULL AND state NOT IN ('completed', 'failed', 'canceled', 'rejected')
 """
 HOLDS_LEASE = """
     SELECT 1 FROM attempts

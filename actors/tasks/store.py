@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Self
 from . import recovery, statements
 from .database import StoreError
 from .incarnations import IncarnationTable
-from .rows import DuplicateTask, Lease, Outcome, StoredAttempt, StoredEvent, TaskRow
+from .rows import (
+    Conversation,
+    DuplicateTask,
+    Lease,
+    Outcome,
+    StoredAttempt,
+    StoredEvent,
+    TaskRow,
+)
 from .storefile import StoreFile, pack
 from .task import Task, TaskResult, TaskState
 
@@ -96,8 +104,12 @@ class TaskStore:
         with self._file.write() as connection:
             return connection.execute(statements.SET_STATE, row).rowcount == 1
 
-    def start(self, task_id: str, lease: Lease, attempt: int) -> bool:
+    def start(
+        self, task_id: str, lease: Lease, attempt: int, conversation: Conversation | None = None
+    ) -> bool:
         """Record that the task is with that agent from now on, for the `attempt`-th time.
+
+        `conversation` is where it will work: see `conversation_of`.
 
         Returns:
             False when the task is finished already, or not known: nothing is changed then.
@@ -110,7 +122,8 @@ class TaskStore:
         with self._file.write() as connection:
             if connection.execute(statements.SET_STATE, row).rowcount != 1:
                 return False
-            given = (task_id, attempt, lease.agent_id, lease.incarnation, now)
+            where = (conversation.session_id, conversation.place) if conversation else (None, None)
+            given = (task_id, attempt, lease.agent_id, lease.incarnation, now, *where)
             connection.execute(statements.INSERT_ATTEMPT, given)
             return True
 
@@ -265,6 +278,15 @@ class TaskStore:
         """Every time that the task was with an agent, in order."""
         rows = self._file.read(statements.SELECT_ATTEMPTS, (task_id,))
         return [StoredAttempt(*row) for row in rows]
+
+    def conversation_of(self, task_id: str) -> Conversation | None:
+        """Where the task was worked on last, or None when it never was."""
+        rows = self._file.read(statements.CONVERSATION_OF, (task_id,))
+        return Conversation(*rows[0]) if rows else None
+
+    def places_in_use(self) -> set[str]:
+        """The places of all tasks that are not finished."""
+        return {row[0] for row in self._file.read(statements.PLACES_IN_USE)}
 
     def refused(self, agent_id: str) -> int:
         """How many results of that agent were refused, as it did not hold the lease any more."""
