@@ -23,6 +23,15 @@ _CUT_OFF = (
     "workspace is fresh and shows nothing of it. Before you do anything that works outside of the "
     "workspace, find out whether it is done already."
 )
+_CUT_IN_THE_MIDDLE = (
+    "You were cut off in the middle of this task: your process ended and was started again. This "
+    "conversation and the workspace /work are as they were left; processes that you had started "
+    "are gone, and so is what was in /tmp."
+)
+_MAY_HAVE_HAPPENED = (
+    "What was in flight may have happened, in part or in full. Find out before you do it again, "
+    "above all where it works outside of the workspace. Then go on with the task."
+)
 
 
 def code_review(task: Task, files: list[str]) -> str:
@@ -99,16 +108,9 @@ def going_on(in_flight: Sequence[str]) -> str:
     """What an agent is told whose conversation was cut off in the middle of its work."""
     calls = "\n".join(f"- {_one_line(call)}" for call in in_flight)
     parts = [
-        (
-            "You were cut off in the middle of this task: your process ended and was started again. "
-            "This conversation and the workspace /work are as they were left; processes that you had "
-            "started are gone, and so is what was in /tmp."
-        ),
+        _CUT_IN_THE_MIDDLE,
         f"These calls were in flight:\n{calls}" if calls else "",
-        (
-            "What was in flight may have happened, in part or in full. Find out before you do it "
-            "again, above all where it works outside of the workspace. Then go on with the task."
-        ),
+        _MAY_HAVE_HAPPENED,
     ]
     return "\n\n".join(part for part in parts if part)
 

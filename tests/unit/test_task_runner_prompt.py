@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from understudy.actors.claude.trace import Trace
+from understudy.actors.taking_up import Opened
 from understudy.actors.task_runner import Job, TaskRunner
 from understudy.actors.tasks.task import Task
 
 
 class Workspace:
     """A workspace without files."""
+
+    home_dir = Path("/nonexistent")
+
+    def mark(self, _task_id: str, _transcript_bytes: int) -> None:
+        pass
 
     def stage(self, _task: Task) -> list[str]:
         return []
@@ -23,13 +31,15 @@ class Workspace:
 class Seat:
     """A seat without a container, whose CLI keeps what it is asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, trace: Trace | None = None) -> None:
+        self.trace = trace
         self.prompts: list[str] = []
         self.client = self
         self.total_cost_usd = 0.0
 
-    def open(self, _role: str) -> Workspace:
-        return Workspace()
+    def open(self, _task: Task, _conversation: object) -> Opened:
+        workspace: Any = Workspace()
+        return Opened(workspace, "s", self.trace)
 
     def ready_client(self) -> Seat:
         return self
@@ -39,8 +49,8 @@ class Seat:
         return {"type": "result", "subtype": "success", "is_error": False, "result": "done"}
 
 
-def prompt_of(job: Job) -> str:
-    seat: Any = Seat()
+def prompt_of(job: Job, trace: Trace | None = None) -> str:
+    seat: Any = Seat(trace)
     told: list[tuple[str, str]] = []
 
     def progress(task_id: str, text: str) -> None:
@@ -56,3 +66,13 @@ def test_the_prompt_says_that_the_task_may_have_run_when_it_may_have() -> None:
     task = Task(description="deploy it")
     assert "may have run already" not in prompt_of(Job(task, 1))
     assert "may have run already" in prompt_of(Job(task, 2, may_have_run=True))
+
+
+def test_a_resumed_conversation_is_told_what_was_in_flight_and_not_the_request_again() -> None:
+    job = Job(Task(description="deploy it"), 2, may_have_run=True)
+    prompt = prompt_of(
+        job, Trace(prompted=True, in_flight=('Bash {"command": "make"}',), last_words="")
+    )
+    assert '- Bash {"command": "make"}' in prompt
+    assert "may have happened" in prompt
+    assert "deploy it" not in prompt
