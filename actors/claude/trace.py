@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
 PROJECT_PARTS = (".claude", "projects", "-work")
@@ -58,7 +58,7 @@ def read_trace(home: Path, session_id: str, *, start: int = 0) -> Trace | None:
 
 
 @contextlib.contextmanager
-def _opened(home: Path, session_id: str) -> Iterator[BinaryIO | None]:
+def _opened(home: Path, session_id: str) -> Generator[BinaryIO | None]:
     with contextlib.ExitStack() as opened:
         try:
             folder = os.open(home, _FOLDER)
@@ -107,8 +107,10 @@ def _blocks(record: dict[str, Any]) -> list[dict[str, Any]]:
     content: Any = cast("dict[str, Any]", message).get("content") if _is_dict(message) else None
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
-    blocks: list[Any] = content if isinstance(content, list) else []
-    return [cast("dict[str, Any]", block) for block in blocks if _is_dict(block)]
+    if not isinstance(content, list):
+        return []
+    listed = cast("list[object]", content)
+    return [cast("dict[str, Any]", block) for block in listed if _is_dict(block)]
 
 
 def _is_dict(value: object) -> bool:
