@@ -246,7 +246,18 @@ class ClaudeAgent(pykka.ThreadingActor):
         self._protocol.send(ORCHESTRATOR, MessageType.STATUS_UPDATE, payload)
 
     def _on_cli_event(self, event: dict[str, Any]) -> None:
+        if event.get("subtype") == "init":
+            self._tell_container()  # a task that goes on has a container of its own
         self._runner.on_event(event)
+
+    def _tell_container(self) -> None:
+        container = self._seat.container
+        payload = {
+            "kind": "container",
+            "container": self._seat.container_name,
+            "container_pid": container.pid if container else None,
+        }
+        self._protocol.send(ORCHESTRATOR, MessageType.STATUS_UPDATE, payload)
 
 
 def main(context: ChildContext) -> None:

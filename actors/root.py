@@ -232,6 +232,9 @@ class RootActor(pykka.ThreadingActor):
         agent, payload = self._roster[message.sender_id], message.payload
         if payload.get("kind") == "progress":
             self._book.publish(payload["task_id"], "progress", agent.agent_id, payload["text"])
+        elif payload.get("kind") == "container":
+            agent.container = payload.get("container")
+            agent.container_pid = payload.get("container_pid")
         elif payload.get("kind") == "state" and agent.task_id is None and not agent.renewing:
             agent.state = "ready"
             agent.warm_for = payload.get("warm_for")
