@@ -142,7 +142,9 @@ def test_the_last_death_of_a_poisonous_task_does_not_count_against_its_agent(
         "supervision.period": 120.0,
     }
     with Orchestrator(overrides=settings) as fleet:
-        handle = fleet.submit(Task(description='@@ [{"delay": 60, "text": "late"}] @@', timeout=90))
+        # Each fall adds an answer to the conversation: a step for each.
+        steps = ", ".join(['{"delay": 60, "text": "late"}'] * 4)
+        handle = fleet.submit(Task(description=f"@@ [{steps}] @@", timeout=90))
         for incarnation in (1, 2, 3):
             until(lambda number=incarnation: is_busy(fleet, number))
             os.kill(cli_process(fleet.get_agent_status()["agent_000"]["container_pid"]).pid, 9)
