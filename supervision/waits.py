@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
 
 HUMAN = "human"
 """The target of a wait for a person: it never blocks, so such a wait is never part of a ring."""
@@ -128,27 +128,6 @@ class WaitGraph:
 
     def _hopeless(self, actor: str, stuck: set[str]) -> list[Wait]:
         return [w for w in self._of[actor].values() if w.targets and w.targets <= stuck]
-
-
-def closes_chain(chain: Iterable[str], asker: str | None, target: str) -> tuple[str, ...] | None:
-    """The ring that a blocking ask would close, or None.
-
-    Args:
-        chain: who waits for the answer to what the asker is handling, the first asker first.
-        asker: the actor that asks; None outside of actors, where nobody else waits.
-        target: who is asked.
-    """
-    if asker is None:
-        return None
-    line = (*chain, asker)
-    return line[line.index(target) :] if target in line else None
-
-
-def describe_chain(ring: Sequence[str]) -> str:
-    """A ring of one chain of asks, in words."""
-    if len(ring) == 1:
-        return f"{ring[0]} asks itself and waits for the answer"
-    return ", ".join(f"{a} asks {b}" for a, b in zip(ring, [*ring[1:], ring[0]], strict=True))
 
 
 def _verb(wait: Wait) -> str:

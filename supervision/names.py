@@ -1,0 +1,127 @@
+"""The actors of a system by name, and who started whom. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from .actor_errors import InvalidActor, NameTaken, UnknownActor
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}")
+
+
+@dataclass
+class Entry:
+    """One actor.
+
+    Args:
+        name: unique among the living.
+        node: the process it is in.
+        parent: the actor that spawned it; None: code outside of actors did.
+        address: where it is, as it travels; None until it is up.
+        incarnation: of its last start.
+    """
+
+    name: str
+    node: str
+    parent: str | None
+    address: list[Any] | None = None
+    incarnation: int = 1
+    children: dict[str, None] = field(default_factory=dict[str, None])
+
+    @property
+    def key(self) -> str:
+        """How watches and waits name it."""
+        return f"{self.node}/{self.name}"
+
+    @property
+    def is_process(self) -> bool:
+        """Whether it has a process of its own."""
+        return self.node == self.name
+
+
+class Names:
+    """All living actors of a system. For one thread at a time.
+
+    An actor in a process of its own is the main actor of the node of the same name.
+
+    Args:
+        reserved: names of nodes that are no actors.
+    """
+
+    def __init__(self, reserved: tuple[str, ...] = ()) -> None:
+        self._reserved = reserved
+        self._entries: dict[str, Entry] = {}
+        self._serials = itertools.count(1)
+
+    def claim(
+        self, name: str | None, class_name: str, *, node: str | None, parent: str | None
+    ) -> Entry:
+        """Take a name before its actor is started.
+
+        Args:
+            name: None: one is made from the class.
+            class_name: for that, and for errors.
+            node: the process it will be in; None: one of its own.
+            parent: the actor that spawns it.
+
+        Raises:
+            NameTaken: it lives.
+            InvalidActor: no name looks like that.
+        """
+        if name is None:
+            name = f"{class_name.lower()[:28].strip('_') or 'actor'}-{next(self._serials)}"
+        if _NAME.fullmatch(name) is None:
+            detail = f"the name {name!r} must be 1 to 40 letters, digits, '_', '.', '-', no dot first"
+            raise InvalidActor(class_name, detail)
+        if name in self._entries or name in self._reserved:
+            raise NameTaken(name)
+        entry = Entry(name, node or name, parent)
+        self._entries[name] = entry
+        if parent in self._entries:
+            self._entries[parent].children[name] = None
+        return entry
+
+    def release(self, name: str) -> Entry | None:
+        """The actor is gone for good; its children are orphans until they are stopped."""
+        entry = self._entries.pop(name, None)
+        if entry is not None and entry.parent in self._entries:
+            self._entries[entry.parent].children.pop(name, None)
+        return entry
+
+    def find(self, name: str) -> Entry:
+        """The actor of that name.
+
+        Raises:
+            UnknownActor: there is none that is up.
+        """
+        entry = self._entries.get(name)
+        if entry is None or entry.address is None:
+            raise UnknownActor(name, tuple(sorted(self._entries)))
+        return entry
+
+    def get(self, name: str) -> Entry | None:
+        """The actor of that name, also one that is starting."""
+        return self._entries.get(name)
+
+    def within(self, node: str) -> list[Entry]:
+        """The actors of one process, the last started first."""
+        return [entry for entry in reversed(self._entries.values()) if entry.node == node]
+
+    def nodes(self) -> list[str]:
+        """The processes that have a main actor."""
+        return [entry.name for entry in self._entries.values() if entry.is_process]
+
+    def stop_order(self, top: str | None = None) -> list[str]:
+        """In which order to stop all, or those under `top`: children first, the youngest first."""
+        if top is not None:
+            entry = self._entries.get(top)
+            tops = [] if entry is None else list(entry.children)
+        else:
+            tops = [e.name for e in self._entries.values() if e.parent not in self._entries]
+        order: list[str] = []
+        for name in reversed(tops):
+            order += [*self.stop_order(name), name]
+        return order
