@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from understudy.transport import MailboxActor, waiting
+from understudy.transport import waiting
+from understudy.transport.adopt import MailboxActor
 
 from .actor_errors import LinkBroken
 from .member import current_system, starting_system

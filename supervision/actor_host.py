@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from understudy.transport import Node
+from understudy.transport.node import Node
 
 from .actor_errors import ActorStartFailed
 from .loading import load_class, unpack_arguments

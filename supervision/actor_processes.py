@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from .events import ChildEvent
 
+SUPERVISOR_OF = "supervisor of "
+"""What goes before an actor's name in the id of its supervisor; no name has a blank."""
+
 _HOST = "understudy.supervision.actor_host"
 
 
@@ -58,7 +61,7 @@ class ActorProcesses:
             liveness_interval_s=options["liveness_interval_s"],
             backoff=None if backoff is None else Backoff(**backoff),
         )
-        spec = SupervisorSpec(supervisor_id(name), children=(child,))
+        spec = SupervisorSpec(SUPERVISOR_OF + name, children=(child,))
         self._supervisors[name] = Supervisor.start(spec, self._forks, self._listener)
 
     def stop(self, name: str) -> None:
@@ -79,7 +82,3 @@ class ActorProcesses:
             self.stop(name)
         self._forks.close()
 
-
-def supervisor_id(name: str) -> str:
-    """The id of the supervisor of an actor's process."""
-    return f"supervisor of {name}"

@@ -14,9 +14,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from understudy.transport import TransportError
+from understudy.transport.errors import TransportError
 
 from .actor_errors import ActorStartFailed
+from .actor_processes import SUPERVISOR_OF
 from .deadlocks import DeadlockFinder
 from .errors import SupervisionError
 from .events import ExitReason
@@ -118,9 +119,7 @@ class Desk:
 
     def _tell_all(self, payload: dict[str, Any]) -> None:
         for node in (self._root, *self._names.nodes()):
-            entry = self._names.get(node)
-            if entry is None or entry.address is not None:
-                self._send(node, {"op": "peer", **payload})
+            self._send(node, {"op": "peer", **payload})
 
     # -- messages -----------------------------------------------------------------------------
 
@@ -149,7 +148,7 @@ class Desk:
             case "names":
                 return {"names": self._names.all()}
             case "order":
-                return {"names": self._names.stop_order()}
+                return {"names": self._names.stop_order(payload["under"])}
             case "stop":
                 return self._stop(node, payload)
             case "died":
@@ -213,17 +212,14 @@ class Desk:
         entry = self._names.get(name)
         if entry is None:
             return
-        entry.address, entry.incarnation = address, incarnation
+        entry.address, entry.incarnation, entry.is_up = address, incarnation, True
         self._watches.started(entry.key)
 
     # -- processes ----------------------------------------------------------------------------
 
     def _take_event(self, event: ChildEvent) -> None:
-        name = event.child_id
-        if name.startswith("supervisor of "):
-            name = name.removeprefix("supervisor of ")
-            if event.kind in ("gave_up", "stopped"):
-                self._gone(name, event.reason)
+        name = event.child_id.removeprefix(SUPERVISOR_OF)
+        if name != event.child_id and event.kind not in ("gave_up", "stopped"):
             return
         match event.kind:
             case "ready":
@@ -265,8 +261,7 @@ class Desk:
         if entry is None:
             return
         self.processes.forget(name)
-        if self._restartable.pop(name, None, ) is None and name in self._restartable:
-            return
+        self._restartable.pop(name, None)
         why = reason.detail or reason.kind if reason else "it was stopped"
         self._tell_all({"what": "gone", "peer": name, "reason": why})
         self._is_stopped(name)
@@ -276,15 +271,14 @@ class Desk:
     def _died(self, death: Death) -> None:
         node, _, name = death.target.partition("/")
         entry = self._names.get(name)
-        is_known = entry is not None and entry.key == death.target
         self._deadlocks.forget(death.target)
-        for child in self._names.stop_order(name) if is_known else []:
-            self._begin_stop(child)
-        if is_known and not entry.is_process:
-            self._names.release(name)
-            self._is_stopped(name)
-        if is_known and entry.is_process:
-            entry.address = None
+        if entry is not None and entry.key == death.target:
+            entry.is_up = False
+            for child in self._names.stop_order(name):
+                self._begin_stop(child)
+            if not entry.is_process:
+                self._names.release(name)
+                self._is_stopped(name)
         self._tell_watchers(self._watches.died(death), death)
 
     def _tell_watchers(self, watchers: list[str], death: Death) -> None:
@@ -307,12 +301,13 @@ class Desk:
         if entry is not None and entry.key == target:
             return
         host = self._names.get(where)
-        if where == self._root or (host is not None and host.address is not None):
+        if where == self._root or (host is not None and host.is_up):
             # An actor that no system started: its process has to say.
             self._send(where, {"op": "monitor", "address": address})
             return
-        unknown = ExitReason("unknown", detail="it was dead already")
-        self._tell_watchers(self._watches.died(Death(target, 0, unknown)), Death(target, 0, unknown))
+        unknown = Death(target, 0, ExitReason("unknown", detail="it was dead already"))
+        self._watches.unwatch(watcher, target)
+        self._tell_watchers([watcher], unknown)
 
     def _stop(self, node: str, payload: dict[str, Any]) -> dict[str, Any] | None:
         name = payload["name"]
@@ -320,8 +315,6 @@ class Desk:
         if entry is None:
             return {"was_alive": False}
         self._stopping.setdefault(name, []).append((node, payload["id"]))
-        for child in self._names.stop_order(name):
-            self._begin_stop(child)
         self._begin_stop(name)
         return None
 

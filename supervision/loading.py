@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import pykka
 
-from understudy.transport import Address, RemoteError
+from understudy.transport.address import Address
+from understudy.transport.errors import RemoteError
 from understudy.transport.wire import EXT_REF
 
 from .actor_errors import InvalidActor

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pykka
 
-from understudy.transport import Address, AskFuture, NodeError, TransportError, waiting
+from understudy.transport import waiting
+from understudy.transport.address import Address
+from understudy.transport.errors import NodeError, TransportError
+from understudy.transport.future import AskFuture
 
 from .actor_errors import ActorStartFailed, InvalidActor, SystemClosed
 from .events import ExitReason
@@ -166,8 +169,21 @@ class SystemMember:
         Raises:
             pykka.Timeout: it has not ended yet; it will be ended by its `shutdown_s`.
         """
-        name = ref if isinstance(ref, str) else self._node.address(ref).actor_id
-        return bool(self._request("stop", {"name": name}, timeout_s)["was_alive"])
+        until_s = self._node.clock() + timeout_s
+        try:
+            name = ref if isinstance(ref, str) else self._node.address(ref).actor_id
+        except pykka.ActorDeadError:
+            return False
+        for child in self._stop_order(name):
+            self._stop_one(child, until_s)
+        return self._stop_one(name, until_s)
+
+    def _stop_order(self, under: str | None) -> list[str]:
+        return list(self._request("order", {"under": under}, _REQUEST_S)["names"])
+
+    def _stop_one(self, name: str, until_s: float) -> bool:
+        patience_s = max(0.0, until_s - self._node.clock())
+        return bool(self._request("stop", {"name": name}, patience_s)["was_alive"])
 
     def watch(
         self, ref: pykka.ActorRef[Any], callback: Callable[[Down], None]

@@ -22,6 +22,7 @@ class Entry:
         parent: the actor that spawned it; None: code outside of actors did.
         address: where it is, as it travels; None until it is up.
         incarnation: of its last start.
+        is_up: whether that is ready and has not ended.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Entry:
     parent: str | None
     address: list[Any] | None = None
     incarnation: int = 1
+    is_up: bool = False
     children: dict[str, None] = field(default_factory=dict[str, None])
 
     @property
@@ -111,8 +113,12 @@ class Names:
         return [entry for entry in reversed(self._entries.values()) if entry.node == node]
 
     def nodes(self) -> list[str]:
-        """The processes that have a main actor."""
-        return [entry.name for entry in self._entries.values() if entry.is_process]
+        """The processes that are up."""
+        return [e.name for e in self._entries.values() if e.is_process and e.is_up]
+
+    def all(self) -> list[str]:
+        """The names of all, in the order in which they were claimed."""
+        return list(self._entries)
 
     def stop_order(self, top: str | None = None) -> list[str]:
         """In which order to stop all, or those under `top`: children first, the youngest first."""

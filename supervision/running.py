@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
-from understudy.transport import StopEvent, adopt
+from understudy.transport.adopt import StopEvent, adopt
 from understudy.transport.pykka_parts import Envelope
 
 from .events import ExitReason
@@ -40,6 +40,11 @@ class RunningActor:
         self._gone = threading.Event()
         self._failure: str | None = None
         self._fit_out()
+
+    def belong_to(self, system: object) -> None:
+        """Let an `Actor` know its system."""
+        if hasattr(self._actor, "_system"):
+            self._actor._system = system  # noqa: SLF001 - an `Actor`'s, which may be a plain one
 
     def start(self, timeout_s: float) -> str | None:
         """Run its loop; return when `on_start` is through: None, or why it is not up.

@@ -7,12 +7,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from understudy.transport import DeadlockError, waiting
+from understudy.transport import waiting
+from understudy.transport.errors import DeadlockError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from understudy.transport import Address
+    from understudy.transport.address import Address
 
 
 class Teller(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
-from understudy.transport import TransportError
+from understudy.transport.errors import TransportError
 from understudy.transport.pykka_parts import Envelope
 
 from .actor_errors import SystemClosed
@@ -23,7 +23,9 @@ from .watch import Death, Down
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from understudy.transport import ActorInbox, Address, StopEvent
+    from understudy.transport.address import Address
+    from understudy.transport.adopt import StopEvent
+    from understudy.transport.inbox import ActorInbox
     from understudy.transport.node_base import NodeBase
 
 _log = logging.getLogger(__name__)
