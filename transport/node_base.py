@@ -287,7 +287,7 @@ class NodeBase:
             old = [
                 session
                 for session in self._all_sessions
-                if session.peer == peer and session.incarnation < incarnation
+                if session.peer == peer and 0 < session.incarnation < incarnation
             ]
             refs = self._refs_of(peer)
         for session in old:
