@@ -62,9 +62,11 @@ class Address:
         Raises:
             DecodeError: it is none.
         """
-        types = (str, str, int, str, str, int, int, (int, float))
-        fields = cast("list[Any]", record) if isinstance(record, list) else []
-        if len(fields) < len(types) or not all(map(isinstance, fields, types)):
+        types = (str, str, int, str, str, int, int, int | float)
+        fields: list[Any] = list(cast("list[object]", record)) if isinstance(record, list) else []
+        if len(fields) < len(types) or not all(
+            isinstance(field, kind) for field, kind in zip(fields, types, strict=False)
+        ):
             raise DecodeError("an address is not what the protocol says")
         return cls(*fields[: len(types)])
 

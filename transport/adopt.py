@@ -132,7 +132,7 @@ def _move(
         inbox.bind(ref.actor_urn, StopEvent.take_over(ref.actor_stopped, inbox))
         actor.actor_inbox = ref.actor_inbox = inbox
         # Who still holds the old queue puts into the new one: Queue.put calls this, locked.
-        old._put = inbox.put  # type: ignore[method-assign]  # noqa: SLF001
+        old._put = inbox.put  # type: ignore[method-assign, assignment]  # noqa: SLF001
         # The actor may be waiting in the old queue: this look at an attribute brings it out.
         old.queue.append(Envelope(ProxyGetAttr(attr_path=("actor_urn",))))
         old.not_empty.notify()

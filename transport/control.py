@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import failures, wire
 from .errors import ActorLost, EncodeError, NodeError
-from .session import LinkClosed
+from .outlet import LinkClosed
 
 if TYPE_CHECKING:
     from .future import AskFuture
@@ -67,19 +67,23 @@ class Control:
         if corr and until_s < self._node.clock():
             self._node.traffic.expired += 1
             return
-        handler = self._handlers.get(verb)
+        handler = self._handlers.get(verb) or self._unknown(verb)
         try:
-            if handler is None:
-                raise NodeError(self._node.name, f"it knows no control verb {verb!r}")
             answer = handler(session.peer, session.incarnation, payload)
             if corr:
                 self._answer(session, (wire.REPLY, corr, answer))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - its caller is told
             self._node.traffic.handler_failed += 1
             _log.exception("the control verb %r of node %r failed", verb, session.peer)
             if corr:
                 described = failures.to_wire(error, session.is_data)
                 self._answer(session, (wire.ERROR, corr, described))
+
+    def _unknown(self, verb: str) -> Handler:
+        def refuse(_peer: str, _incarnation: int, _payload: dict[str, Any]) -> None:
+            raise NodeError(self._node.name, f"it knows no control verb {verb!r}")
+
+        return refuse
 
     def _answer(self, session: Session, record: tuple[Any, ...]) -> None:
         try:

@@ -74,7 +74,7 @@ def to_wire(error: BaseException, is_data: Callable[[object], bool]) -> dict[str
 
 def from_wire(described: object) -> Exception:
     """The exception that travelled, or a `RemoteError` that tells of it."""
-    found = cast("dict[str, Any]", described) if isinstance(described, dict) else {}
+    found = cast("dict[str, Any]", described if isinstance(described, dict) else {})
     type_name, message = str(found.get("type", "?")), str(found.get("message", ""))
     text = str(found.get("traceback", ""))
     error = _rebuild(type_name, found.get("args"))
@@ -89,11 +89,15 @@ def _rebuild(type_name: str, args: object) -> Exception | None:
     if rebuilt is None or not isinstance(args, list):
         return None
     # msgpack has no tuples: where ours have them, a list would be another value.
-    values = [tuple(a) if isinstance(a, list) else a for a in cast("list[Any]", args)]
+    values = [_as_tuple(value) for value in cast("list[object]", args)]
     try:
         return rebuilt(*values)
     except Exception:  # noqa: BLE001 - whatever its constructor raises, its words are kept
         return None
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value
 
 
 def _data(value: object, is_data: Callable[[object], bool]) -> object:

@@ -147,8 +147,8 @@ class AskFuture(pykka.Future[Any]):
 
     def _expire(self, until_s: float | None, timeout: float | None) -> None:
         if until_s == self.deadline_s:
-            if self.fail(pykka.Timeout("no answer came before the request's deadline")):
-                if self.on_expired is not None:
-                    self.on_expired(self)
+            over = pykka.Timeout("no answer came before the request's deadline")
+            if self.fail(over) and self.on_expired is not None:
+                self.on_expired(self)
             return
         raise pykka.Timeout(f"{timeout} seconds")

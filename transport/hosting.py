@@ -157,6 +157,6 @@ class Hosting:
         with self._lock:
             self._by_urn.pop(hosted.ref.actor_urn, None)
             if hosted.actor_id == hosted.ref.actor_urn:
-                # Nobody will have that id again; a name is kept, so that its next bearer is told of.
+                # Nobody will have that id again; a name is kept, to tell of its next bearer.
                 self._by_id.pop(hosted.actor_id, None)
         self._on_stopped(hosted, reason)

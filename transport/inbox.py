@@ -250,7 +250,8 @@ class ActorInbox(Waiter):
                 self._let_in()
             if item.__class__ is not list:
                 self._reply = item.reply_to
-                return item
+                local: Envelope[Any] = item
+                return local
             port = item[0]
             port.used += 1
             port.used_bytes += item[1]
@@ -359,7 +360,7 @@ class ActorInbox(Waiter):
 
     def _refuse(self, item: Any, reason: str, error: Exception) -> None:  # noqa: ANN401 - envelope or record
         message, size_bytes = _message(item), 0
-        if isinstance(item, list):
+        if item.__class__ is list:
             port, size_bytes = item[0], item[1]
             port.used += 1
             port.used_bytes += size_bytes
@@ -367,7 +368,7 @@ class ActorInbox(Waiter):
             reply = port.reply(item[4], item[5]) if len(item) > _LANE_RECORD else None
         else:
             reply = item.reply_to
-        if isinstance(message, ActorStop):
+        if message.__class__ is ActorStop:
             if reply is not None:
                 reply.set(None)
         elif reply is not None:
@@ -382,4 +383,4 @@ class ActorInbox(Waiter):
 
 def _message(item: Any) -> Any:  # noqa: ANN401 - any message
     """What an envelope or a record says."""
-    return item[3] if isinstance(item, list) else item.message
+    return item[3] if item.__class__ is list else item.message

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import SocketPathUnusable, UntrustedPeer
+from .limits import DEFAULT_NODE_LIMITS, NodeLimits
 from .listener import Listener, PeerCredentials, check_path_length
-from .node_base import DEFAULT_LIMITS, NodeBase, NodeLimits
+from .node_base import NodeBase
 from .poller import Poller
 from .socket_session import SocketSession
 
@@ -60,7 +61,7 @@ class Node(NodeBase):
         folder: str,
         *,
         incarnation: int = 1,
-        limits: NodeLimits = DEFAULT_LIMITS,
+        limits: NodeLimits = DEFAULT_NODE_LIMITS,
         codec: wire.CodecName = "msgspec",
         register_refs: bool = True,
         clock: Callable[[], float] = time.monotonic,
@@ -142,15 +143,6 @@ class Node(NodeBase):
             if self.clock() > until_s:
                 return
             time.sleep(_FLUSH_POLL_S)
-
-    def _run_calls(self) -> None:
-        for _ in range(len(self._calls)):
-            call = self._calls.popleft()
-            try:
-                call()
-            except Exception:
-                self.traffic.handler_failed += 1
-                _log.exception("a callback of node %r failed", self.name)
 
     def _dial(self, peer: str) -> Session:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

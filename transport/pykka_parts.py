@@ -9,6 +9,6 @@ from pykka import messages
 from pykka._envelope import Envelope
 from pykka._introspection import get_attr_directly, introspect_attrs
 
-ActorStop = messages._ActorStop  # noqa: SLF001 - the message that `ActorRef.stop` sends
+ActorStop = messages._ActorStop  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the message that `ActorRef.stop` sends
 
 __all__ = ["ActorStop", "Envelope", "get_attr_directly", "introspect_attrs"]

@@ -12,15 +12,15 @@ from . import waiting, wire
 from .address import class_of
 from .errors import ActorLost, DeadlockError, MailboxFull, PeerTooSlow
 from .future import AskFuture
+from .outlet import LinkClosed, Outlet
 from .ports import to_form
 from .pykka_parts import ActorStop, Envelope
-from .session import LinkClosed, Outlet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .address import Address
-    from .node_base import NodeLimits
+    from .limits import NodeLimits
     from .traffic import Traffic
 
 _TRIES = 3
@@ -133,7 +133,7 @@ class RemoteRef(pykka.ActorRef[Any]):
         """
         form, body = wire.RAW, message
         if isinstance(message, tuple):
-            if message.__class__ is ActorStop:
+            if type(cast("object", message)) is ActorStop:
                 self._send_stop(None)
                 return
             form, body = to_form(message)
@@ -155,7 +155,7 @@ class RemoteRef(pykka.ActorRef[Any]):
                 return
         raise ActorLost(str(self), "its links end as soon as they are made")
 
-    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:  # type: ignore[override]  # noqa: ANN401 - any answer
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ANN401 - any answer
         """Send a message, and wait for the answer or get its future.
 
         Args:
@@ -179,10 +179,10 @@ class RemoteRef(pykka.ActorRef[Any]):
 
     def send_ask(
         self,
-        message: Any,
+        message: Any,  # noqa: ANN401 - any message
         future: AskFuture,
         deadline_s: float,
-        chain: tuple[str, ...],  # noqa: ANN401 - any message
+        chain: tuple[str, ...],
     ) -> None:
         """Send a request whose answer the future gets; what hinders it is set there too."""
         future.corr = waiting.next_corr()
@@ -199,7 +199,7 @@ class RemoteRef(pykka.ActorRef[Any]):
         except (pykka.ActorDeadError, MailboxFull, PeerTooSlow) as error:
             future.fail(error)
 
-    def proxy(self) -> RemoteProxy:  # type: ignore[override]
+    def proxy(self) -> RemoteProxy:
         """A proxy; the actor's attributes are asked for once, and again for one that is unknown.
 
         Raises:
@@ -238,7 +238,7 @@ class RemoteRef(pykka.ActorRef[Any]):
             or self.actor_stopped.is_set()
         ):
             outlet = self._way(future.deadline_s)
-        record = (wire.ASK, self._id, form, body, future.corr, future.deadline_s)
+        record: tuple[Any, ...] = (wire.ASK, self._id, form, body, future.corr, future.deadline_s)
         if chain:
             record = (*record, chain)
         for _ in range(_TRIES):

@@ -7,83 +7,22 @@ from __future__ import annotations
 
 import logging
 from _thread import allocate_lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from . import failures, wire
-from .errors import DecodeError, EncodeError, FrameTooLarge, MailboxFull, NodeError, PeerTooSlow
+from .errors import DecodeError, EncodeError, FrameTooLarge, MailboxFull, PeerTooSlow
+from .outlet import LinkClosed, Outlet, Room, SessionOwner
 from .ports import ActorPort, check_lane
 from .pykka_parts import ActorStop, Envelope
-from .waiter import Parking, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .future import AskFuture
-    from .hosting import Hosting
-    from .node_base import NodeLimits
     from .remote import RemoteRef
-    from .traffic import Traffic
+    from .waiter import Waiter
 
 _log = logging.getLogger(__name__)
-
-
-class LinkClosed(NodeError):
-    """The link ended before the message was on it."""
-
-
-class SessionOwner(Protocol):
-    """What a session needs of its node."""
-
-    name: str
-    incarnation: int
-    limits: NodeLimits
-    hosting: Hosting
-    traffic: Traffic
-    parking: Parking
-    clock: Callable[[], float]
-
-    def new_codec(self) -> wire.Codec:
-        """A codec for one link."""
-        ...
-
-    def take_control(self, session: Session, record: list[Any]) -> None:
-        """A record that is about nodes; in the thread that reads."""
-        ...
-
-    def nudge(self) -> None:
-        """Something waits to be flushed."""
-        ...
-
-    def say_down(self, session: Session, actor_id: str, incarnation: int) -> None:
-        """Tell a peer that an actor is not here."""
-        ...
-
-    def may_wait(self) -> bool:
-        """Whether this thread may wait for room."""
-        ...
-
-
-class _Room(Waiter):
-    """A sender's wait until a link or an actor's mailbox has room."""
-
-    def __init__(self, is_free: Callable[[], bool]) -> None:
-        super().__init__()
-        self.ready = is_free  # type: ignore[method-assign]
-
-
-class Outlet:
-    """One actor at the other end, as far as sending goes: how much room its mailbox has.
-
-    `room` and `room_bytes` change under the session's lock.
-    """
-
-    __slots__ = ("actor_id", "room", "room_bytes", "session")
-
-    def __init__(self, session: Session, actor_id: str, room: int, room_bytes: int) -> None:
-        self.session = session
-        self.actor_id = actor_id
-        self.room = room
-        self.room_bytes = room_bytes
 
 
 class Session:
@@ -246,7 +185,7 @@ class Session:
             return True
         if not self.owner.may_wait():
             return False
-        room = _Room(is_free)
+        room = Room(is_free)
         self._rooms.append(room)
         try:
             return self.owner.parking.wait(room, until_s)
@@ -365,7 +304,7 @@ class Session:
         if port is None:
             return
         port.deliver()
-        reply = port.reply(record[2], record[3]) if record[2] else None
+        reply: Any = port.reply(record[2], record[3]) if record[2] else None
         port.inbox.put_stop(Envelope(ActorStop(), reply))
 
     def _open_port(self, record: list[Any]) -> ActorPort | None:

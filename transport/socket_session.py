@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -13,10 +12,11 @@ from .session import Session
 from .wire import FrameBuffer
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
+    from .outlet import SessionOwner
     from .poller import Poller
-    from .session import SessionOwner
 
 _log = logging.getLogger(__name__)
 
