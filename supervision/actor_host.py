@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
 import pykka
 
 from understudy.transport.node import Node
+from understudy.transport.remote import RemoteRef
 
 from .actor_errors import ActorStartFailed
 from .loading import load_class, unpack_arguments
@@ -21,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 # Longer than any process takes to start: the real limit is the child spec's `start_timeout_s`.
 _ON_START_S = 3600.0
+_INNER_STOP_S = 5.0
 
 
 def main(context: ChildContext) -> None:
@@ -29,7 +32,7 @@ def main(context: ChildContext) -> None:
     Its exit says how: code 0 for an orderly end, else the error is told to the supervisor.
     """
     args = context.args
-    node = Node(context.id, args["folder"], incarnation=context.incarnation)
+    node = Node(args["actor_id"], args["folder"], incarnation=context.incarnation)
     system = HostedSystem(args["system"], node)
     system.restartable(args["restartable"])
     try:
@@ -52,8 +55,11 @@ class HostedSystem(SystemMember):
         self._restartable.update(peers)
 
     def close(self) -> None:
-        """End what else runs in this process; the latest first."""
-        pykka.ActorRegistry.stop_all(timeout=5.0)
+        """End what else runs in this process, the latest first; not what is elsewhere."""
+        local = [r for r in pykka.ActorRegistry.get_all() if not isinstance(r, RemoteRef)]
+        for ref in reversed(local):
+            with contextlib.suppress(pykka.Timeout):
+                ref.stop(block=True, timeout=_INNER_STOP_S)
         self._close_member()
 
 
@@ -65,9 +71,9 @@ def _start(
     named: dict[str, Any],
 ) -> RunningActor:
     try:
-        return system.run_actor(actor_class, positional, named, context.id, _ON_START_S)
+        return system.run_actor(actor_class, positional, named, context.args, _ON_START_S)
     except ActorStartFailed as error:
-        _log.critical("actor %s", context.id, exc_info=True)
+        _log.critical("actor %s", context.args["name"], exc_info=True)
         raise SystemExit(error.detail) from error
 
 

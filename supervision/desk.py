@@ -12,6 +12,7 @@ import logging
 import queue
 import threading
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from understudy.transport.errors import TransportError
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from .actor_processes import ActorProcesses
     from .events import ChildEvent
-    from .names import Entry
 
 _log = logging.getLogger(__name__)
 
@@ -138,7 +138,10 @@ class Desk:
             case "spawn":
                 self._spawn(node, payload)
             case "claim":
-                return {"name": self._claim(node, payload).name}
+                return self._claim(node, payload)
+            case "name":
+                entry = self._names.by_id(payload["actor_id"])
+                return {"name": None if entry is None else entry.name}
             case "up":
                 self._up(payload["name"], payload["address"], 1)
             case "release":
@@ -184,28 +187,31 @@ class Desk:
 
     # -- beginnings ---------------------------------------------------------------------------
 
-    def _claim(self, node: str | None, payload: dict[str, Any]) -> Entry:
+    def _claim(self, node: str, payload: dict[str, Any]) -> dict[str, Any]:
+        parent = self._names.by_id(payload["parent"] or "")
         entry = self._names.claim(
-            payload["name"], payload["class_name"], node=node, parent=payload["parent"]
+            payload["name"],
+            payload["class_name"],
+            node=None if payload["process"] else node,
+            parent=None if parent is None else parent.name,
         )
-        self._watches.started(entry.key)
-        return entry
+        return {"name": entry.name, "actor_id": entry.actor_id, "key": entry.key}
 
     def _spawn(self, node: str, payload: dict[str, Any]) -> None:
-        entry = self._claim(None, payload)
-        restarts = payload["restart"] != "temporary"
-        if restarts:
-            self._restartable[entry.name] = None
-            self._tell_all({"what": "restartable", "peer": [entry.name]})
-        args = {key: payload[key] for key in ("class", "arguments")}
-        args |= self._child_args | {"restartable": list(self._restartable)}
-        self._starting[entry.name] = (node, payload["id"])
+        name, actor_id = payload["name"], payload["actor_id"]
+        if payload["restart"] != "temporary":
+            self._restartable[actor_id] = None
+            self._tell_all({"what": "restartable", "peer": [actor_id]})
+        args = {key: payload[key] for key in ("class", "arguments", "name", "actor_id")}
+        # One name of pykka's for all incarnations, as its refs have.
+        args |= {"urn": uuid.uuid4().urn, "restartable": list(self._restartable)}
+        self._starting[actor_id] = (node, payload["id"])
         try:
-            self.processes.start(entry.name, args, payload)
+            self.processes.start(actor_id, args | self._child_args, payload)
         except SupervisionError:
-            del self._starting[entry.name]
-            self._restartable.pop(entry.name, None)
-            self._names.release(entry.name)
+            del self._starting[actor_id]
+            self._restartable.pop(actor_id, None)
+            self._names.release(name)
             raise
 
     def _up(self, name: str, address: list[Any], incarnation: int) -> None:
@@ -218,8 +224,8 @@ class Desk:
     # -- processes ----------------------------------------------------------------------------
 
     def _take_event(self, event: ChildEvent) -> None:
-        name = event.child_id.removeprefix(SUPERVISOR_OF)
-        if name != event.child_id and event.kind not in ("gave_up", "stopped"):
+        actor_id = event.child_id.removeprefix(SUPERVISOR_OF)
+        if actor_id != event.child_id and event.kind not in ("gave_up", "stopped"):
             return
         match event.kind:
             case "ready":
@@ -227,58 +233,66 @@ class Desk:
             case "exited":
                 self._process_exited(event)
             case "gave_up" | "stopped":
-                self._gone(name, event.reason)
+                self._gone(actor_id, event.reason)
             case _:
                 pass
 
     def _process_ready(self, event: ChildEvent) -> None:
-        name = event.child_id
-        self._up(name, event.info["address"], event.incarnation)
+        actor_id = event.child_id
+        entry = self._names.by_id(actor_id)
+        if entry is None:
+            return
+        self._up(entry.name, event.info["address"], event.incarnation)
         if event.incarnation > 1:
-            told = {"what": "restarted", "peer": name, "incarnation": event.incarnation}
+            told = {"what": "restarted", "peer": actor_id, "incarnation": event.incarnation}
             self._tell_all(told)
-        asker = self._starting.pop(name, None)
+        asker = self._starting.pop(actor_id, None)
         if asker is not None:
             self._answer(*asker, {"address": event.info["address"]})
 
     def _process_exited(self, event: ChildEvent) -> None:
-        name, reason = event.child_id, event.reason or ExitReason("unknown")
-        if name not in self._restartable:
+        node, reason = event.child_id, event.reason or ExitReason("unknown")
+        why = reason.detail or reason.kind
+        if node not in self._restartable:
             # Before its death is told: who hears of it finds the refs dead.
-            self._tell_all({"what": "gone", "peer": name, "reason": reason.detail or reason.kind})
-        self._deadlocks.lost(name)
-        for entry in self._names.within(name):
+            self._tell_all({"what": "gone", "peer": node, "reason": why})
+        self._deadlocks.lost(node)
+        for target in self._watches.watched(node):
+            if self._names.by_id(target.partition("/")[2]) is None:
+                self._died(Death(target, event.incarnation, reason))
+        for entry in self._names.within(node):
             self._died(Death(entry.key, event.incarnation, reason))
-        asker = self._starting.pop(name, None)
+        asker = self._starting.pop(node, None)
         if asker is not None:
-            self._fail(*asker, ActorStartFailed(name, reason.detail or reason.kind))
+            entry = self._names.by_id(node)
+            self._fail(*asker, ActorStartFailed(entry.name if entry else node, why))
             # It never was up: it is not tried again.
-            self.processes.stop(name)
+            self.processes.stop(node)
 
-    def _gone(self, name: str, reason: ExitReason | None) -> None:
+    def _gone(self, actor_id: str, reason: ExitReason | None) -> None:
         """No more incarnation of it will come."""
-        entry = self._names.release(name)
+        entry = self._names.by_id(actor_id)
         if entry is None:
             return
-        self.processes.forget(name)
-        self._restartable.pop(name, None)
+        self._names.release(entry.name)
+        self.processes.forget(actor_id)
+        self._restartable.pop(actor_id, None)
         why = reason.detail or reason.kind if reason else "it was stopped"
-        self._tell_all({"what": "gone", "peer": name, "reason": why})
-        self._is_stopped(name)
+        self._tell_all({"what": "gone", "peer": actor_id, "reason": why})
+        self._is_stopped(entry.name)
 
     # -- ends ---------------------------------------------------------------------------------
 
     def _died(self, death: Death) -> None:
-        node, _, name = death.target.partition("/")
-        entry = self._names.get(name)
+        entry = self._names.by_id(death.target.partition("/")[2])
         self._deadlocks.forget(death.target)
         if entry is not None and entry.key == death.target:
             entry.is_up = False
-            for child in self._names.stop_order(name):
+            for child in self._names.stop_order(entry.name):
                 self._begin_stop(child)
             if not entry.is_process:
-                self._names.release(name)
-                self._is_stopped(name)
+                self._names.release(entry.name)
+                self._is_stopped(entry.name)
         self._tell_watchers(self._watches.died(death), death)
 
     def _tell_watchers(self, watchers: list[str], death: Death) -> None:
@@ -297,10 +311,10 @@ class Desk:
         if death is not None:
             self._tell_watchers([watcher], death)
             return
-        entry = self._names.get(actor_id)
+        entry = self._names.by_id(actor_id)
         if entry is not None and entry.key == target:
             return
-        host = self._names.get(where)
+        host = self._names.by_id(where)
         if where == self._root or (host is not None and host.is_up):
             # An actor that no system started: its process has to say.
             self._send(where, {"op": "monitor", "address": address})
@@ -323,7 +337,7 @@ class Desk:
         if entry is None:
             return
         if entry.is_process:
-            self.processes.stop(name)
+            self.processes.stop(entry.actor_id)
         elif entry.address is not None:
             self._stop_actor(entry.address)
 

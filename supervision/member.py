@@ -25,7 +25,7 @@ from .watch import Death
 from .watching import Watching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from understudy.transport.node_base import NodeBase
 
@@ -170,13 +170,20 @@ class SystemMember:
             pykka.Timeout: it has not ended yet; it will be ended by its `shutdown_s`.
         """
         until_s = self._node.clock() + timeout_s
-        try:
-            name = ref if isinstance(ref, str) else self._node.address(ref).actor_id
-        except pykka.ActorDeadError:
+        name = ref if isinstance(ref, str) else self._name_of(ref)
+        if name is None:
             return False
         for child in self._stop_order(name):
             self._stop_one(child, until_s)
         return self._stop_one(name, until_s)
+
+    def _name_of(self, ref: pykka.ActorRef[Any]) -> str | None:
+        try:
+            actor_id = self._node.address(ref).actor_id
+        except pykka.ActorDeadError:
+            return None
+        name: str | None = self._request("name", {"actor_id": actor_id}, _REQUEST_S)["name"]
+        return name
 
     def _stop_order(self, under: str | None) -> list[str]:
         return list(self._request("order", {"under": under}, _REQUEST_S)["names"])
@@ -255,39 +262,66 @@ class SystemMember:
         path = describe_class(actor_class)
         payload = {
             "class": locate_class(actor_class),
-            "class_name": actor_class.__name__,
             "arguments": pack_arguments([args, kwargs], self._node.address, path=path),
-            "name": name,
-            "parent": self._parent(),
             **options,
         }
+        claimed = self._claim(actor_class, name, process=True)
         patience_s = options["start_timeout_s"] + _REQUEST_S
-        found = self._request("spawn", payload, patience_s)
+        with self._start_of(claimed["key"]):
+            found = self._request("spawn", {**claimed, **payload}, patience_s)
         return self._node.ref(Address.from_wire(found["address"]))
+
+    def _claim(
+        self, actor_class: type[pykka.Actor], name: str | None, *, process: bool
+    ) -> dict[str, str]:
+        inbox = waiting.current_actor()
+        payload = {
+            "name": name,
+            "class_name": actor_class.__name__,
+            "process": process,
+            "parent": None if inbox is None else inbox.owner_key.rpartition("/")[2],
+        }
+        return dict(self._request("claim", payload, _REQUEST_S))
+
+    @contextlib.contextmanager
+    def _start_of(self, key: str) -> Iterator[None]:
+        """Who spawns waits for the start, and must not be asked by it."""
+        inbox = waiting.current_actor()
+        if inbox is None:
+            yield
+            return
+        with WAIT_TELLER.waiting(self, inbox.owner_key, [key], "start"):
+            yield
 
     def _spawn_here(
         self, actor_class: type[_A], name: str | None, args: Any, kwargs: Any, timeout_s: float  # noqa: ANN401 - the constructor's
     ) -> pykka.ActorRef[_A]:
-        payload = {"name": name, "class_name": actor_class.__name__, "parent": self._parent()}
-        name = str(self._request("claim", payload, _REQUEST_S)["name"])
+        claimed = self._claim(actor_class, name, process=False)
         try:
-            running = self.run_actor(actor_class, args, kwargs, name, timeout_s)
+            with self._start_of(claimed["key"]):
+                running = self.run_actor(actor_class, args, kwargs, claimed, timeout_s)
         except BaseException:
-            self._tell_root("release", {"name": name})
+            self._tell_root("release", {"name": claimed["name"]})
             raise
         address = self._node.address(running.ref)
-        self._tell_root("up", {"name": name, "address": address.to_wire()})
+        self._tell_root("up", {"name": claimed["name"], "address": address.to_wire()})
         running.on_end(lambda end: self._tell_died(address, end))
         return running.ref
 
     def run_actor(
-        self, actor_class: type[pykka.Actor], args: Any, kwargs: Any, name: str, timeout_s: float  # noqa: ANN401 - the constructor's
+        self,
+        actor_class: type[pykka.Actor],
+        args: Any,  # noqa: ANN401 - the constructor's
+        kwargs: Any,  # noqa: ANN401 - the constructor's
+        claimed: Mapping[str, str],
+        timeout_s: float,
     ) -> RunningActor:
-        """Start an actor in this process, under a name that it has already.
+        """Start an actor in this process, under the name and id that were claimed for it.
 
         Raises:
             ActorStartFailed: it raised, or took too long.
         """
+        name, actor_id = claimed["name"], claimed["actor_id"]
         outer, _starting.system = _starting.system, self
         try:
             running = RunningActor(actor_class, args, kwargs)
@@ -295,10 +329,10 @@ class SystemMember:
             raise ActorStartFailed(name, f"{type(error).__name__}: {error}") from error
         finally:
             _starting.system = outer
-        running.belong_to(self)
-        self._node.host(running.ref, actor_id=name)
+        running.belong_to(self, claimed.get("urn"))
+        self._node.host(running.ref, actor_id=actor_id)
         self._running[running.ref.actor_urn] = running
-        WAIT_TELLER.add(running.ref.actor_urn, f"{self._node.name}/{name}", self)
+        WAIT_TELLER.add(running.ref.actor_urn, f"{self._node.name}/{actor_id}", self)
         running.on_end(lambda _: self._forget(running.ref.actor_urn))
         why = running.start(timeout_s)
         if why is not None:
@@ -309,10 +343,6 @@ class SystemMember:
         self._running.pop(urn, None)
         WAIT_TELLER.discard(urn)
         self._watching.drop(urn)
-
-    def _parent(self) -> str | None:
-        inbox = waiting.current_actor()
-        return None if inbox is None else inbox.owner_key.rpartition("/")[2]
 
     def _tell_died(self, address: Address, end: ExitReason) -> None:
         death = Death(address.key, address.incarnation, end)

@@ -18,7 +18,8 @@ class Entry:
 
     Args:
         name: unique among the living.
-        node: the process it is in.
+        actor_id: unique for ever: the name, with a number when the name was used before.
+        node: the process it is in; one of its own is called by the actor's id.
         parent: the actor that spawned it; None: code outside of actors did.
         address: where it is, as it travels; None until it is up.
         incarnation: of its last start.
@@ -26,6 +27,7 @@ class Entry:
     """
 
     name: str
+    actor_id: str
     node: str
     parent: str | None
     address: list[Any] | None = None
@@ -36,18 +38,16 @@ class Entry:
     @property
     def key(self) -> str:
         """How watches and waits name it."""
-        return f"{self.node}/{self.name}"
+        return f"{self.node}/{self.actor_id}"
 
     @property
     def is_process(self) -> bool:
         """Whether it has a process of its own."""
-        return self.node == self.name
+        return self.node == self.actor_id
 
 
 class Names:
     """All living actors of a system. For one thread at a time.
-
-    An actor in a process of its own is the main actor of the node of the same name.
 
     Args:
         reserved: names of nodes that are no actors.
@@ -56,6 +56,9 @@ class Names:
     def __init__(self, reserved: tuple[str, ...] = ()) -> None:
         self._reserved = reserved
         self._entries: dict[str, Entry] = {}
+        self._by_id: dict[str, Entry] = {}
+        self._uses: dict[str, int] = {}
+        self._given: set[str] = set()
         self._serials = itertools.count(1)
 
     def claim(
@@ -80,8 +83,9 @@ class Names:
             raise InvalidActor(class_name, detail)
         if name in self._entries or name in self._reserved:
             raise NameTaken(name)
-        entry = Entry(name, node or name, parent)
-        self._entries[name] = entry
+        actor_id = self._new_id(name)
+        entry = Entry(name, actor_id, node or actor_id, parent)
+        self._entries[name] = self._by_id[actor_id] = entry
         if parent in self._entries:
             self._entries[parent].children[name] = None
         return entry
@@ -89,6 +93,8 @@ class Names:
     def release(self, name: str) -> Entry | None:
         """The actor is gone for good; its children are orphans until they are stopped."""
         entry = self._entries.pop(name, None)
+        if entry is not None:
+            del self._by_id[entry.actor_id]
         if entry is not None and entry.parent in self._entries:
             self._entries[entry.parent].children.pop(name, None)
         return entry
@@ -108,13 +114,17 @@ class Names:
         """The actor of that name, also one that is starting."""
         return self._entries.get(name)
 
+    def by_id(self, actor_id: str) -> Entry | None:
+        """The actor of that id, also one that is starting."""
+        return self._by_id.get(actor_id)
+
     def within(self, node: str) -> list[Entry]:
         """The actors of one process, the last started first."""
         return [entry for entry in reversed(self._entries.values()) if entry.node == node]
 
     def nodes(self) -> list[str]:
         """The processes that are up."""
-        return [e.name for e in self._entries.values() if e.is_process and e.is_up]
+        return [e.node for e in self._entries.values() if e.is_process and e.is_up]
 
     def all(self) -> list[str]:
         """The names of all, in the order in which they were claimed."""
@@ -131,3 +141,13 @@ class Names:
         for name in reversed(tops):
             order += [*self.stop_order(name), name]
         return order
+
+    def _new_id(self, name: str) -> str:
+        # Refs to a dead actor must never reach the next bearer of its name.
+        while True:
+            uses = self._uses[name] = self._uses.get(name, 0) + 1
+            actor_id = name if uses == 1 else f"{name}.{uses}"
+            # `a.2` may be a name, too.
+            if actor_id not in self._given:
+                self._given.add(actor_id)
+                return actor_id

@@ -41,8 +41,11 @@ class RunningActor:
         self._failure: str | None = None
         self._fit_out()
 
-    def belong_to(self, system: object) -> None:
-        """Let an `Actor` know its system."""
+    def belong_to(self, system: object, urn: str | None) -> None:
+        """Let an `Actor` know its system; with `urn`, be who its last incarnation was."""
+        if urn is not None:
+            self._actor.actor_urn = self.ref.actor_urn = urn
+            self._inbox.bind(urn, self.ref.actor_stopped)
         if hasattr(self._actor, "_system"):
             self._actor._system = system  # noqa: SLF001 - an `Actor`'s, which may be a plain one
 

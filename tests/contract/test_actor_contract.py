@@ -15,6 +15,7 @@ import pykka
 import pytest
 
 from understudy.supervision.system import ActorSystem
+from understudy.transport.memory_node import MemoryHub, MemoryNode
 
 sys.path.append(str(Path(__file__).parent))  # children get this process's path
 import contract_actors as actors
@@ -23,7 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LIMIT_S = 10.0
-KINDS = ["pykka", "spawned pykka", "spawned", "pykka in a process", "process"]
+KINDS = [
+    "pykka",
+    "spawned pykka",
+    "spawned",
+    "pykka over memory",
+    "memory",
+    "pykka in a process",
+    "process",
+]
 
 
 class Ear(pykka.ThreadingActor):
@@ -51,14 +60,29 @@ class Stage:
         self.heard: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.ear = Ear.start(self.heard)
         self.refs: list[pykka.ActorRef[Any]] = [self.ear]
+        self.nodes: list[MemoryNode] = []
+        if "memory" in kind:
+            hub = MemoryHub()
+            self.nodes = [MemoryNode("here", hub), MemoryNode("there", hub)]
 
     def start(self, *args: Any, **kwargs: Any) -> pykka.ActorRef[Any]:
         if self.kind == "pykka":
             ref = self.actor_class.start(*args, **kwargs)
+        elif self.nodes:
+            ref = self._start_over_memory(*args, **kwargs)
         else:
             ref = self.system.spawn(self.actor_class, *args, process=self.is_remote, **kwargs)
         self.refs.append(ref)
         return ref
+
+    def _start_over_memory(self, *args: Any, **kwargs: Any) -> pykka.ActorRef[Any]:
+        here, there = self.nodes
+        args = tuple(there.ref(here.address(arg)) for arg in args)
+        local = self.actor_class.start(*args, **kwargs)
+        self.refs.append(local)
+        # Both nodes are in this process; only one ref is to be found.
+        pykka.ActorRegistry.unregister(local)
+        return here.ref(there.host(local))
 
     def hear(self) -> str:
         return self.heard.get(timeout=LIMIT_S)
@@ -66,6 +90,8 @@ class Stage:
     def close(self) -> None:
         for ref in reversed(self.refs):
             ref.stop(block=True, timeout=LIMIT_S)
+        for node in self.nodes:
+            node.close()
         self.system.stop_all()
 
 
