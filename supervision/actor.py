@@ -26,8 +26,8 @@ class Actor(MailboxActor):
 
     Attributes:
         mailbox: the bounds of its mailbox, a `MailboxSpec`.
-        trap_links: whether the abnormal end of a linked actor comes as a `Down` to `on_receive`;
-            otherwise this actor ends with it, by `LinkBroken`.
+        trap_links: whether the end of a linked actor, an orderly one too, comes as a `Down` to
+            `on_receive`; otherwise this actor ends with one that failed, by `LinkBroken`.
     """
 
     trap_links: ClassVar[bool] = False
@@ -81,6 +81,7 @@ class Actor(MailboxActor):
         return None
 
     def _take_down(self, down: Down, *, is_link: bool) -> None:
-        if is_link and not self.trap_links:
+        if not is_link or self.trap_links:
+            self.on_receive(down)
+        elif not down.is_orderly:
             raise LinkBroken(str(down.ref), down.reason, down.exit.detail)
-        self.on_receive(down)

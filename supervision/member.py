@@ -13,9 +13,12 @@ import pykka
 from understudy.transport import waiting
 from understudy.transport.address import Address
 from understudy.transport.errors import NodeError, TransportError
+from understudy.transport.failures import register_exception
 from understudy.transport.future import AskFuture
 
+from . import actor_errors
 from .actor_errors import ActorStartFailed, InvalidActor, SystemClosed
+from .errors import SupervisionError
 from .events import ExitReason
 from .loading import describe_class, locate_class, pack_arguments
 from .running import RunningActor
@@ -38,6 +41,11 @@ VERB = "understudy.system"
 """The control messages of a system."""
 ROOT = "root"
 """The name of the root's node."""
+
+# These may be answers to what an actor was asked, and come out there as what they are.
+for _kind in vars(actor_errors).values():
+    if isinstance(_kind, type) and issubclass(_kind, SupervisionError):
+        register_exception(_kind)
 
 _REQUEST_S = 10.0
 _A = TypeVar("_A", bound=pykka.Actor)
@@ -85,8 +93,9 @@ class SystemMember:
         self._answers: dict[int, AskFuture] = {}
         self._running: dict[str, RunningActor] = {}
         self._restartable: set[str] = set()
+        self._monitored: set[str] = set()
         self._is_closed = False
-        self._watching = Watching(node, self._tell_root)
+        self._watching = Watching(node, self._tell_root, self._monitor)
         node.on_control(VERB, self._take)
         node.will_restart = lambda peer: peer in self._restartable
         _systems.append(self)
@@ -397,6 +406,9 @@ class SystemMember:
 
     def _monitor(self, address: Address) -> None:
         hosted = self._node.hosting.find(address.actor_id)
+        if address.key in self._monitored:
+            return  # what tells of its end is on the way, or done
+        self._monitored.add(address.key)
         if hosted is None:
             self._tell_died(address, ExitReason("unknown", detail="it was dead already"))
         elif hosted.ref.actor_urn not in self._running:
