@@ -48,6 +48,7 @@ for _kind in vars(actor_errors).values():
         register_exception(_kind)
 
 _REQUEST_S = 10.0
+_MONITORED = 10_000
 _A = TypeVar("_A", bound=pykka.Actor)
 
 
@@ -93,9 +94,9 @@ class SystemMember:
         self._answers: dict[int, AskFuture] = {}
         self._running: dict[str, RunningActor] = {}
         self._restartable: set[str] = set()
-        self._monitored: set[str] = set()
+        self._monitored: dict[str, None] = {}
         self._is_closed = False
-        self._watching = Watching(node, self._tell_root, self._monitor)
+        self._watching = Watching(node, self._tell_root, self._listen)
         node.on_control(VERB, self._take)
         node.will_restart = lambda peer: peer in self._restartable
         _systems.append(self)
@@ -405,14 +406,21 @@ class SystemMember:
                 self._node.peer_gone(peer, payload["reason"])
 
     def _monitor(self, address: Address) -> None:
-        hosted = self._node.hosting.find(address.actor_id)
-        if address.key in self._monitored:
-            return  # what tells of its end is on the way, or done
-        self._monitored.add(address.key)
-        if hosted is None:
+        """The root wants to know when an actor ends that no system started."""
+        if not self._listen(address) and address.key not in self._monitored:
             self._tell_died(address, ExitReason("unknown", detail="it was dead already"))
-        elif hosted.ref.actor_urn not in self._running:
+
+    def _listen(self, address: Address) -> bool:
+        """See to it that the root is told of an actor's end; whether it lives."""
+        hosted = self._node.hosting.find(address.actor_id)
+        if hosted is None:
+            return False
+        if hosted.ref.actor_urn not in self._running and address.key not in self._monitored:
+            self._monitored[address.key] = None
+            if len(self._monitored) > _MONITORED:
+                del self._monitored[next(iter(self._monitored))]
             self._watching.report_end(hosted.ref, lambda end: self._tell_died(address, end))
+        return True
 
     def _is_held(self, peer: str, corr: int, actor_id: str) -> bool:
         """Whether a request of a peer, or of this process, is here and not answered yet."""

@@ -51,18 +51,18 @@ class Watching:
     Args:
         node: of this process.
         tell_root: passes a word on to the root.
-        monitor: has the end of an actor of this process told to the root.
+        listen: has the end of a living actor of this process told to the root.
     """
 
     def __init__(
         self,
         node: NodeBase,
         tell_root: Callable[[str, dict[str, Any]], None],
-        monitor: Callable[[Address], None],
+        listen: Callable[[Address], bool],
     ) -> None:
         self._node = node
         self._tell_root = tell_root
-        self._monitor = monitor
+        self._listen = listen
         self._lock = threading.Lock()
         self._serial = itertools.count(1)
         self._watches: dict[int, Watch] = {}
@@ -144,7 +144,7 @@ class Watching:
             if address is not None:
                 if address.node == self._node.name:
                     # Now, and not when the root asks for it: it might end in between.
-                    self._monitor(address)
+                    self._listen(address)
                 payload = {"watch": number, "address": address.to_wire()}
                 self._tell_root("watch", payload)
                 return number
