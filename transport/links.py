@@ -254,10 +254,19 @@ class Links:
             self._tell_peer(PeerEvent("disconnected", peer, session.incarnation))
 
     def _sweep(self) -> bool:
-        """Fail the requests whose time is over and that nobody waits for; whether any are left."""
+        """End what is overdue: requests that nobody waits for, links without a hello.
+
+        Returns:
+            Whether some are left.
+        """
         now_s = self.clock()
         is_awaited = False
         for session in self._live_sessions():
+            if not session.greeted:
+                is_awaited = True
+                if now_s >= session.since_s + self.limits.connect_timeout_s:
+                    self.traffic.refused += 1
+                    self._end(session, "no hello came in time", is_restart=False)
             for corr, future in list(session.pending.items()):
                 if future.deadline_s is None or future.deadline_s > now_s:
                     is_awaited = True

@@ -180,6 +180,7 @@ class Node(NodeBase):
         with self._lock:
             self._all_sessions.add(session)
         session.start()
+        self._poller.sweep_soon()
 
     def _on_end(self, session: Session, reason: str) -> None:
         self._end(session, reason, is_restart=False)

@@ -250,8 +250,8 @@ class NodeBase(Links):
     def _to_ext(self, thing: object) -> tuple[int, bytes] | None:
         if not isinstance(thing, pykka.ActorRef):
             return None
-        ref: pykka.ActorRef[Any] = thing
-        return wire.EXT_REF, msgpack.packb(self.address(ref).to_wire())
+        address = self.address(thing)  # pyright: ignore[reportUnknownArgumentType] - of any actor
+        return wire.EXT_REF, msgpack.packb(address.to_wire())
 
     def _from_ext(self, code: int, data: bytes) -> object:
         if code != wire.EXT_REF:

@@ -146,6 +146,11 @@ class Poller:
         if not self._is_ticking:
             self.wake_service()
 
+    def sweep_soon(self) -> None:
+        """Something is there that a sweep is to look after."""
+        self._is_awaited = True
+        self.nudge()
+
     def wake_service(self) -> None:
         """Something is to be done now."""
         self._is_nudged = True
@@ -269,6 +274,7 @@ class Poller:
         return all(waiter.ready() for waiter in tuple(self._sleepers))
 
     def _idle_s(self) -> float:
+        self._is_awaited = self._sweep()
         return _SWEEP_S if self._is_awaited else _IDLE_S
 
     def _work(self) -> None:

@@ -41,6 +41,7 @@ class Session:
         self.closed = ""
         self.clogged = False
         self.greeted = False
+        self.since_s = owner.clock()
         self.owner = owner
         self.lock = allocate_lock()
         self.pending: dict[int, AskFuture] = {}
@@ -239,13 +240,17 @@ class Session:
         Raises:
             DecodeError: it is not what the protocol says; the link is of no more use.
         """
+        if self.closed:
+            self.owner.traffic.stale += 1
+            return
         records = wire.decode(self.codec, body)
         if not self.greeted:
             self._greet(records)
         share = len(body) // (len(records) or 1)
         self.owner.traffic.received += len(records)
         touched: list[ActorPort] = []
-        for record in records:
+        rest = iter(records)
+        for record in rest:
             try:
                 kind = record[0]
                 if kind == wire.TELL or kind == wire.ASK:  # noqa: PLR1714 - the hot path
@@ -266,6 +271,9 @@ class Session:
                         future.set(record[2])
                 else:
                     self._take_other(kind, record)
+                    if self.closed:  # it was refused: what it says besides is nobody's
+                        self.owner.traffic.stale += sum(1 for _ in rest)
+                        return
             except (LookupError, TypeError, ValueError, DecodeError) as error:
                 self.owner.traffic.malformed += 1
                 _log.warning("a record of node %r is malformed: %r", self.peer, error)
@@ -278,6 +286,8 @@ class Session:
             raise DecodeError("the first record must be a hello")
 
     def _take_other(self, kind: int, record: list[Any]) -> None:
+        if record.__class__ is not list:
+            raise DecodeError("a record is no array")
         if kind == wire.ERROR:
             future = self.pending.pop(record[1], None)
             if future is None:
