@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.transport.errors import TransportError
 
-from .actor_errors import ActorStartFailed
+from .actor_errors import ActorStartFailed, InvalidActor
 from .actor_processes import SUPERVISOR_OF
 from .deadlocks import DeadlockFinder
 from .errors import SupervisionError
@@ -129,6 +129,9 @@ class Desk:
             result = self._do(node, payload)
         except SupervisionError as error:
             self._fail(node, number, error)
+        except (TypeError, ValueError) as error:
+            # An option of another type than it says.
+            self._fail(node, number, InvalidActor(str(payload.get("name")), str(error)))
         else:
             if number is not None and result is not None:
                 self._answer(node, number, result)
@@ -139,19 +142,12 @@ class Desk:
                 self._spawn(node, payload)
             case "claim":
                 return self._claim(node, payload)
-            case "name":
-                entry = self._names.by_id(payload["actor_id"])
-                return {"name": None if entry is None else entry.name}
             case "up":
                 self._up(payload["name"], payload["address"], 1)
             case "release":
                 self._names.release(payload["name"])
-            case "find":
-                return {"address": self._names.find(payload["name"]).address}
-            case "names":
-                return {"names": self._names.all()}
-            case "order":
-                return {"names": self._names.stop_order(payload["under"])}
+            case "find" | "name" | "names" | "order" as question:
+                return self._look_up(question, payload)
             case "stop":
                 return self._stop(node, payload)
             case "died":
@@ -159,6 +155,16 @@ class Desk:
             case _:
                 self._do_watch(node, payload)
         return None
+
+    def _look_up(self, question: str, payload: dict[str, Any]) -> dict[str, Any]:
+        if question == "find":
+            return {"address": self._names.find(payload["name"]).address}
+        if question == "names":
+            return {"names": self._names.all()}
+        if question == "order":
+            return {"names": self._names.stop_order(payload["under"])}
+        entry = self._names.by_id(payload["actor_id"])
+        return {"name": None if entry is None else entry.name}
 
     def _do_watch(self, node: str, payload: dict[str, Any]) -> None:
         match payload["op"]:
@@ -208,7 +214,7 @@ class Desk:
         self._starting[actor_id] = (node, payload["id"])
         try:
             self.processes.start(actor_id, args | self._child_args, payload)
-        except SupervisionError:
+        except Exception:
             del self._starting[actor_id]
             self._restartable.pop(actor_id, None)
             self._names.release(name)
@@ -264,8 +270,8 @@ class Desk:
             self._died(Death(entry.key, event.incarnation, reason))
         asker = self._starting.pop(node, None)
         if asker is not None:
-            entry = self._names.by_id(node)
-            self._fail(*asker, ActorStartFailed(entry.name if entry else node, why))
+            main = self._names.by_id(node)
+            self._fail(*asker, ActorStartFailed(main.name if main else node, why))
             # It never was up: it is not tried again.
             self.processes.stop(node)
 

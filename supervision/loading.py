@@ -74,7 +74,8 @@ def load_class(where: Mapping[str, str]) -> type[pykka.Actor]:
         module = _run_main(where)
     else:
         module = importlib.import_module(where["module"])
-    return _walk(module, where["qualname"], strict=True)
+    found: type[pykka.Actor] = _walk(module, where["qualname"], strict=True)
+    return found
 
 
 def _run_main(where: Mapping[str, str]) -> types.ModuleType:

@@ -16,7 +16,8 @@ from understudy.transport.node import Node
 
 from .actor_processes import ActorProcesses
 from .desk import Desk
-from .member import ROOT, SystemMember
+from .member import SystemMember
+from .member_base import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,9 +98,7 @@ class ActorSystem(SystemMember):
 
     def _take(self, peer: str, incarnation: int, payload: dict[str, Any]) -> None:
         # What comes from another process is for the root; the desk itself speaks as ROOT.
-        if peer == ROOT:
-            super()._take(peer, incarnation, payload)
-        elif payload.get("op") in ("link", "unlink"):
+        if peer == ROOT or payload.get("op") in ("link", "unlink"):
             super()._take(peer, incarnation, payload)
         else:
             self._desk.post(peer, payload)
@@ -107,5 +106,3 @@ class ActorSystem(SystemMember):
     def _stop_local(self, address: list[Any]) -> None:
         with contextlib.suppress(pykka.ActorDeadError):
             self._node.ref(Address.from_wire(address)).stop(block=False)
-
-

@@ -61,7 +61,9 @@ class WaitTeller:
             system.tell_wait({"op": "unwait", "corr": corr})
 
     @contextlib.contextmanager
-    def waiting(self, system: Teller, key: str, targets: Sequence[str], what: str) -> Iterator[None]:
+    def waiting(
+        self, system: Teller, key: str, targets: Sequence[str], what: str
+    ) -> Iterator[None]:
         """An actor waits for something that is no answer."""
         corr = waiting.next_corr()
         self._begin(system, corr, key, targets, what)

@@ -120,9 +120,7 @@ class Watching:
             if watch is not None:
                 _deliver(watch, death)
 
-    def report_end(
-        self, ref: pykka.ActorRef[Any], report: Callable[[ExitReason], None]
-    ) -> None:
+    def report_end(self, ref: pykka.ActorRef[Any], report: Callable[[ExitReason], None]) -> None:
         """Have the end of an actor of this process reported that no system started."""
         stopped = cast("StopEvent", ref.actor_stopped)
         stopped.listen(lambda why: report(explain_stop(why)))

@@ -42,7 +42,7 @@ class Worker(Actor):
     def incarnation(self) -> int:
         return self.system.node.incarnation
 
-    def spawn(self, name: str, process: bool) -> pykka.ActorRef[Any]:
+    def spawn(self, name: str, *, process: bool) -> pykka.ActorRef[Any]:
         return current_system().spawn(Worker, process=process, name=name)
 
     def find(self, name: str) -> pykka.ActorRef[Any]:
