@@ -7,7 +7,7 @@ import runpy
 import sys
 import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgpack
 import pykka
@@ -114,7 +114,8 @@ def pack_arguments(
 
     def default(thing: object) -> msgpack.ExtType:
         if isinstance(thing, pykka.ActorRef):
-            return msgpack.ExtType(EXT_REF, msgpack.packb(to_address(thing).to_wire()))
+            ref = cast("pykka.ActorRef[Any]", thing)
+            return msgpack.ExtType(EXT_REF, msgpack.packb(to_address(ref).to_wire()))
         raise TypeError(f"{type(thing).__name__} is no plain data")
 
     try:

@@ -20,7 +20,7 @@ from .spec import Restart
 from .telling import WAIT_TELLER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from understudy.transport.node_base import NodeBase
 
@@ -182,7 +182,7 @@ class SystemMember(MemberBase):
         return self._watching.watch(ref, callback)
 
     @contextlib.contextmanager
-    def waits(self, what: str, *holders: pykka.ActorRef[Any] | str) -> Iterator[None]:
+    def waits(self, what: str, *holders: pykka.ActorRef[Any] | str) -> Generator[None]:
         """Say that this actor waits, in the block, until one of the holders lets it go on.
 
         So that rings are found that lead over a permit, a slot or a person.
@@ -264,7 +264,7 @@ class SystemMember(MemberBase):
         return dict(self._request("claim", payload, REQUEST_S))
 
     @contextlib.contextmanager
-    def _start_of(self, key: str) -> Iterator[None]:
+    def _start_of(self, key: str) -> Generator[None]:
         """Who spawns waits for the start, and must not be asked by it."""
         inbox = waiting.current_actor()
         if inbox is None:

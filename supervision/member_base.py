@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from understudy.transport.address import Address
 from understudy.transport.errors import NodeError, TransportError
@@ -87,7 +87,7 @@ class MemberBase:
 
     def _take(self, _peer: str, _incarnation: int, payload: dict[str, Any]) -> None:
         """In the service thread, or the root's desk: must not block."""
-        op = payload.get("op")
+        op: str = payload.get("op", "")
         match op:
             case "answer":
                 self._take_answer(payload)
@@ -128,6 +128,8 @@ class MemberBase:
             case "gone":
                 self._restartable.discard(peer)
                 self._node.peer_gone(peer, payload["reason"])
+            case what:
+                _log.debug("a word of a newer root is ignored: %r", what)
 
     def _monitor(self, address: Address) -> None:
         """The root wants to know when an actor ends that no system started."""
@@ -156,7 +158,8 @@ class MemberBase:
     def _take_link(self, op: str, payload: dict[str, Any]) -> None:
         hosted = self._node.hosting.find(payload["actor_id"])
         if hosted is not None and hasattr(hosted.ref.actor_class, "trap_links"):
-            set_other = self.watch_for if op == "link" else self.unwatch_for
+            watching = self._watching
+            set_other = watching.watch_for if op == "link" else watching.unwatch_for
             other = self._node.ref(Address.from_wire(payload["other"]))
             set_other(hosted.ref, other, is_link=True)
 
@@ -196,5 +199,6 @@ class MemberBase:
 
 def _rebuild(error: dict[str, Any]) -> Exception:
     kind = getattr(actor_errors, error["type"], None) or getattr(errors, error["type"], None)
-    args = [tuple(a) if isinstance(a, list) else a for a in error["args"]]
+    # A tuple travels as a list.
+    args = [tuple(cast("list[Any]", a)) if isinstance(a, list) else a for a in error["args"]]
     return ActorStartFailed("?", str(args)) if kind is None else kind(*args)

@@ -311,8 +311,9 @@ def test_a_proxy_reads_and_writes_attributes(ref: pykka.ActorRef[Any]) -> None:
     assert proxy.word.get(timeout=LIMIT_S) == "none"
     assert proxy.a_class_attribute.get(timeout=LIMIT_S) == "class"
     proxy.word = "changed"
-    assert proxy.word.get(timeout=LIMIT_S) == "changed"
     proxy.brand_new = 7
+    proxy = ref.proxy()
+    assert proxy.word.get(timeout=LIMIT_S) == "changed"
     assert proxy.brand_new.get(timeout=LIMIT_S) == 7
 
 
@@ -367,15 +368,21 @@ def test_a_proxy_can_stop_its_actor(ref: pykka.ActorRef[Any]) -> None:
 # -- futures --------------------------------------------------------------------------------------
 
 
+def add(a: int, b: int) -> int:
+    return a + b
+
+
 def test_futures_are_combined(ref: pykka.ActorRef[Any]) -> None:
     proxy = ref.proxy()
-    one, two, three = proxy.add(0), proxy.add(1), proxy.add(2)
+    items: pykka.Future[Any] = proxy.items()
+    one: pykka.Future[int] = proxy.add(0)
+    two, three = proxy.add(1), proxy.add(2)
     assert one.join(two, three).get(timeout=LIMIT_S) == [1, 2, 3]
     assert pykka.get_all([one, two], timeout=LIMIT_S) == [1, 2]
     assert one.map(lambda x: x * 10).get(timeout=LIMIT_S) == 10
-    assert proxy.items().filter(lambda x: x > 2).get(timeout=LIMIT_S) == [3, 4]
-    assert proxy.items().reduce(lambda a, b: a + b).get(timeout=LIMIT_S) == 10
-    assert proxy.items().reduce(lambda a, b: a + b, 5).get(timeout=LIMIT_S) == 15
+    assert items.filter(lambda x: bool(x > 2)).get(timeout=LIMIT_S) == [3, 4]
+    assert items.reduce(add).get(timeout=LIMIT_S) == 10
+    assert items.reduce(add, 5).get(timeout=LIMIT_S) == 15
 
 
 def test_a_future_can_be_awaited(ref: pykka.ActorRef[Any]) -> None:

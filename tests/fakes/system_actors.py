@@ -101,7 +101,8 @@ class Chained(Worker):
 
     def on_receive(self, message: Any) -> Any:
         if isinstance(message, dict) and "round" in message:
-            return self.send_round(message["round"])
+            refs: list[Any] = message["round"]
+            return self.send_round(refs)
         return super().on_receive(message)
 
 
