@@ -85,7 +85,7 @@ class MailboxActor(pykka.ThreadingActor):
     mailbox: ClassVar[MailboxSpec] = DEFAULT_SPEC
     use_daemon_thread = True
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as pykka takes them
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         inbox = ActorInbox(self.mailbox)
         self.actor_inbox = inbox

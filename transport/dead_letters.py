@@ -60,7 +60,7 @@ class DeadLetters:
         self._silent_until_s = 0.0
         self._unlogged = 0
 
-    def add(self, target: str, message: Any, reason: str, size_bytes: int = 0) -> None:  # noqa: ANN401 - any message
+    def add(self, target: str, message: Any, reason: str, size_bytes: int = 0) -> None:
         """Take one note of a message."""
         now_s = self._clock()
         with self._lock:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from _thread import get_ident
+from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
@@ -25,14 +26,13 @@ if TYPE_CHECKING:
 
 class _FutureWaiter(Waiter):
     def __init__(self, future: AskFuture) -> None:
-        super().__init__()
         self._future = future
 
     def ready(self) -> bool:
         return self._future.done
 
 
-class AskFuture(pykka.Future[Any]):
+class AskFuture(Waiter, pykka.Future[Any]):
     """A future that is set once: the first answer counts, and later ones are dropped.
 
     pykka's own raises at the second, in the thread of the actor that answers, which then dies
@@ -54,7 +54,8 @@ class AskFuture(pykka.Future[Any]):
     on_expired: Callable[[AskFuture], None] | None = None
     _value: Any = None
     _error: BaseException | None = None
-    _waiters: list[Waiter] | None = None
+    _others: set[Waiter] | None = None
+    """Those that wait besides the first, which waits by way of the future itself."""
 
     _get_hook = None
     _get_hook_result: Any = None
@@ -63,7 +64,7 @@ class AskFuture(pykka.Future[Any]):
     def __init__(self) -> None:  # pyright: ignore[reportMissingSuperCall] - its two are above
         pass
 
-    def get(self, *, timeout: float | None = None) -> Any:  # noqa: ANN401 - as pykka says
+    def get(self, *, timeout: float | None = None) -> Any:
         """The answer.
 
         Raises:
@@ -81,15 +82,17 @@ class AskFuture(pykka.Future[Any]):
             raise self._error
         return self._value
 
-    def set(self, value: Any = None) -> None:  # noqa: ANN401 - as pykka says
+    def set(self, value: Any = None) -> None:
         """Set the answer; dropped when there is one."""
         if not self.done:
             self._value = value
             self.done = True
-            if self._waiters is not None:
-                self._wake()
+            if self.state:
+                self.wake()
+            if self._others is not None:
+                self._wake_others()
 
-    def set_exception(self, exc_info: Any = None) -> None:  # noqa: ANN401 - as pykka says
+    def set_exception(self, exc_info: Any = None) -> None:
         """Let it be an exception: the one given, or the one being handled."""
         info: ExcInfo = exc_info or sys.exc_info()
         kind, error, trace = info
@@ -103,12 +106,18 @@ class AskFuture(pykka.Future[Any]):
             return False
         self._error = error
         self.done = True
-        if self._waiters is not None:
-            self._wake()
+        if self.state:
+            self.wake()
+        if self._others is not None:
+            self._wake_others()
         return True
 
-    def _wake(self) -> None:
-        for waiter in tuple(self._waiters or ()):
+    def ready(self) -> bool:
+        """Whether the answer is there."""
+        return self.done
+
+    def _wake_others(self) -> None:
+        for waiter in tuple(self._others or ()):
             waiter.wake()
 
     def _wait(self, timeout: float | None) -> None:
@@ -116,20 +125,30 @@ class AskFuture(pykka.Future[Any]):
         if timeout is not None:
             limit_s = time.monotonic() + timeout
             until_s = limit_s if until_s is None else min(until_s, limit_s)
-        waiter = _FutureWaiter(self)
-        if self._waiters is None:
-            self._waiters = []
-        self._waiters.append(waiter)
-        try:
-            is_ready = self._park(waiter, until_s)
-        finally:
-            self._waiters.remove(waiter)
+        me = get_ident()
+        # An atomic step: of two threads one is the first.
+        if self.__dict__.setdefault("_first", me) == me:
+            is_ready = self._park(self, until_s)
+        else:
+            is_ready = self._park_besides(until_s)
         if not is_ready and not self.done:
             self._expire(until_s, timeout)
 
+    def _park_besides(self, until_s: float | None) -> bool:
+        waiter = _FutureWaiter(self)
+        others = cast("set[Waiter]", self.__dict__.setdefault("_others", set()))
+        others.add(waiter)
+        try:
+            return self._park(waiter, until_s)
+        finally:
+            others.discard(waiter)
+
     def _park(self, waiter: Waiter, until_s: float | None) -> bool:
-        observer, actor = waiting.wait_observer(), waiting.current_actor()
-        if observer is None or actor is None or self.target is None:
+        observer = waiting.wait_observer()
+        if observer is None or self.target is None:
+            return self.parking.wait(waiter, until_s)
+        actor = waiting.current_actor()
+        if actor is None:
             return self.parking.wait(waiter, until_s)
         soon_s = time.monotonic() + waiting.THRESHOLD_S
         if until_s is not None and until_s <= soon_s:

@@ -86,7 +86,7 @@ class Port(Protocol):
         """Give the sender back the room of what was taken out."""
         ...
 
-    def reply(self, corr: int, deadline_s: float) -> Any:  # noqa: ANN401 - looks like a future
+    def reply(self, corr: int, deadline_s: float) -> Any:
         """What takes the answer to a request."""
         ...
 
@@ -100,7 +100,7 @@ class _Heap:
         self._items: list[tuple[int, int, Any]] = []
         self._lock = threading.Lock()
 
-    def append(self, item: Any) -> None:  # noqa: ANN401 - envelope or record
+    def append(self, item: Any) -> None:
         message = _message(item)
         with self._lock:
             heapq.heappush(self._items, (self._priority(message), next(self._serial), item))
@@ -109,7 +109,7 @@ class _Heap:
         for item in items:
             self.append(item)
 
-    def popleft(self) -> Any:  # noqa: ANN401 - envelope or record
+    def popleft(self) -> Any:
         with self._lock:
             return heapq.heappop(self._items)[2]
 
@@ -141,7 +141,6 @@ class ActorInbox(Waiter):
         dead_letters: DeadLetters = DEAD_LETTERS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__()
         self.spec = spec
         self.name = name
         self.owner_urn = ""
@@ -297,7 +296,7 @@ class ActorInbox(Waiter):
         return (*record[6], self.owner_key)
 
     def holds(self, peer: str, corr: int) -> bool:
-        """Whether a peer's request waits here or is in the actor's hands, unanswered. Any thread."""
+        """Whether a peer's request waits or is in the actor's hands, unanswered. Any thread."""
         while True:
             try:
                 records = [self._record, *self._ordinary]
@@ -311,7 +310,7 @@ class ActorInbox(Waiter):
                 for record in records
             )
 
-    def _expect(self, reply: Any) -> None:  # noqa: ANN401 - a future
+    def _expect(self, reply: Any) -> None:
         if isinstance(reply, AskFuture):
             reply.target = self.address or None
 
@@ -358,7 +357,7 @@ class ActorInbox(Waiter):
             dead = ActorDeadError(f"{self.name} stopped before handling the message")
             self._refuse(item, "stopped", dead)
 
-    def _refuse(self, item: Any, reason: str, error: Exception) -> None:  # noqa: ANN401 - envelope or record
+    def _refuse(self, item: Any, reason: str, error: Exception) -> None:
         message, size_bytes = _message(item), 0
         if item.__class__ is list:
             port, size_bytes = item[0], item[1]
@@ -381,6 +380,6 @@ class ActorInbox(Waiter):
         self._dead_letters.add(self.name, _message(record), "expired", record[1])
 
 
-def _message(item: Any) -> Any:  # noqa: ANN401 - any message
+def _message(item: Any) -> Any:
     """What an envelope or a record says."""
     return item[3] if item.__class__ is list else item.message

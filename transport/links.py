@@ -128,7 +128,8 @@ class Links:
     def flush(self) -> None:
         """Send what was collected and waits to be sent. Never blocks."""
         for session in tuple(self._all_sessions):
-            session.flush()
+            if session.out:
+                session.flush()
 
     def session(self, peer: str, who: str, until_s: float) -> Session:
         """The link to a peer. Raises ActorLost, naming `who`, when there is none."""

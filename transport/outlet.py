@@ -57,7 +57,6 @@ class Room(Waiter):
     """A sender's wait until a link or an actor's mailbox has room."""
 
     def __init__(self, is_free: Callable[[], bool]) -> None:
-        super().__init__()
         self.ready = is_free  # type: ignore[method-assign]
 
 

@@ -38,7 +38,6 @@ class _Service(Waiter):
     """What the service thread waits for."""
 
     def __init__(self, poller: Poller) -> None:
-        super().__init__()
         self._poller = poller
 
     def ready(self) -> bool:
@@ -88,6 +87,7 @@ class Poller:
         self._is_nudged = False
         self._is_ticking = False
         self._activity = 0
+        self._kick_bound = self._kick
         self._next_sweep_s = 0.0
         self._is_awaited = False
         self._stopping = False
@@ -165,41 +165,47 @@ class Poller:
         """Wait until it is ready, or the clock says `until_s`; whether it is ready."""
         self._flush()
         while not self._stopping:
-            if waiter.ready():
-                return True
-            left_s = None if until_s is None else until_s - self._clock()
-            if left_s is not None and left_s <= 0:
-                return False
             if not self.is_shared and self._role.acquire(blocking=False):
                 try:
-                    self._poll_for(waiter, until_s)
+                    is_ready = self._poll_for(waiter, until_s)
                 finally:
                     self._leave()
+                if is_ready:
+                    return True
             else:
-                self._sleepers.add(waiter)
-                try:
-                    if not self._stopping:
-                        waiter.sleep(left_s)
-                finally:
-                    self._sleepers.discard(waiter)
+                self._sleep(waiter, until_s)
+                if waiter.ready():
+                    return True
+            if until_s is not None and until_s <= self._clock():
+                return False
         return LOCK_PARKING.wait(waiter, until_s)
 
-    def _poll_for(self, waiter: Waiter, until_s: float | None) -> None:
-        """Poll until the waiter is ready. With the role."""
+    def _sleep(self, waiter: Waiter, until_s: float | None) -> None:
+        """Wait while another thread polls."""
+        self._sleepers.add(waiter)
+        try:
+            if not self._stopping:
+                waiter.sleep(None if until_s is None else until_s - self._clock())
+        finally:
+            self._sleepers.discard(waiter)
+
+    def _poll_for(self, waiter: Waiter, until_s: float | None) -> bool:
+        """Poll until the waiter is ready; whether it is. With the role."""
         is_service = waiter is self._service
         self._holder = get_ident()
-        waiter.kick = self._kick
+        waiter.kick = self._kick_bound
         try:
             while not self._stopping and (is_service or not self.is_shared):
                 waiter.state = POLLING
                 if waiter.ready():
-                    return
+                    return True
                 left_s = None if until_s is None else until_s - self._clock()
                 if left_s is not None and left_s <= 0:
-                    return
+                    return False
                 has_read = self._poll(left_s)
                 if is_service and has_read and self._sleepers and self._all_ready():
-                    return  # those it read for will read for themselves from now on
+                    return False  # those it read for will read for themselves from now on
+            return False
         finally:
             waiter.state = RUNNING
             self._holder = 0

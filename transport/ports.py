@@ -37,7 +37,7 @@ def check_lane(record: list[Any]) -> None:
         _ = record[3]
 
 
-def _rebuild(form: int, body: Any) -> Any:  # noqa: ANN401 - what pykka's proxies send
+def _rebuild(form: int, body: Any) -> Any:
     if form == wire.PROXY_CALL:
         path, args, kwargs = body
         return ProxyCall(tuple(path), tuple(args), dict(kwargs))
@@ -49,7 +49,7 @@ def _rebuild(form: int, body: Any) -> Any:  # noqa: ANN401 - what pykka's proxie
     raise DecodeError(f"the form {form} of a message is unknown")
 
 
-def to_form(message: Any) -> tuple[int, Any]:  # noqa: ANN401 - any message
+def to_form(message: Any) -> tuple[int, Any]:
     """How a message travels: its form, and its body."""
     kind = message.__class__
     if kind is ProxyCall:
@@ -75,7 +75,7 @@ class WireReply:
         self._deadline_s = deadline_s
         self._is_done = False
 
-    def set(self, value: Any = None) -> None:  # noqa: ANN401 - as pykka says
+    def set(self, value: Any = None) -> None:
         """Send the answer.
 
         Raises:
@@ -85,7 +85,7 @@ class WireReply:
             self._session.answer((wire.REPLY, self._corr, value), self._deadline_s)
             self._is_done = True
 
-    def set_exception(self, exc_info: Any = None) -> None:  # noqa: ANN401 - as pykka says
+    def set_exception(self, exc_info: Any = None) -> None:
         """Send an exception: the one given, or the one being handled."""
         if self._is_done:
             return

@@ -38,7 +38,7 @@ class RefOwner(Protocol):
         """The way to an actor. Raises ActorLost when there is none."""
         ...
 
-    def wait(self, waiter: Any, until_s: float | None) -> bool:  # noqa: ANN401 - see Parking
+    def wait(self, waiter: Any, until_s: float | None) -> bool:
         """See `Parking`."""
         ...
 
@@ -77,7 +77,7 @@ class _Forward(AskFuture):
         super().__init__()
         self._other = other
 
-    def set(self, value: Any = None) -> None:  # noqa: ANN401 - as pykka says
+    def set(self, value: Any = None) -> None:
         if not self.done:
             super().set(value)
             self._other.set(value)
@@ -123,7 +123,7 @@ class RemoteRef(pykka.ActorRef[Any]):
         """When a request that is sent now without a timeout is over (monotonic)."""
         return self._owner.clock() + self._owner.limits.ask_timeout_s
 
-    def tell(self, message: Any) -> None:  # noqa: ANN401 - any message
+    def tell(self, message: Any) -> None:
         """Send a message, without an answer.
 
         Raises:
@@ -155,7 +155,7 @@ class RemoteRef(pykka.ActorRef[Any]):
                 return
         raise ActorLost(str(self), "its links end as soon as they are made")
 
-    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ANN401 - any answer
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
         """Send a message, and wait for the answer or get its future.
 
         Args:
@@ -175,17 +175,18 @@ class RemoteRef(pykka.ActorRef[Any]):
             future.fail(DeadlockError((*chain[chain.index(self.address.key) :], self.address.key)))
         else:
             self.send_ask(message, future, deadline_s, chain)
-        return future.get(timeout=timeout) if block else future
+        # The deadline is the timeout.
+        return future.get() if block else future
 
     def send_ask(
         self,
-        message: Any,  # noqa: ANN401 - any message
+        message: Any,
         future: AskFuture,
         deadline_s: float,
         chain: tuple[str, ...],
     ) -> None:
         """Send a request whose answer the future gets; what hinders it is set there too."""
-        future.corr = waiting.next_corr()
+        future.corr = next(waiting.serial)
         future.parking = self._owner
         future.deadline_s = deadline_s
         future.ref = self
@@ -227,7 +228,7 @@ class RemoteRef(pykka.ActorRef[Any]):
             self.actor_stopped.set()
             pykka.ActorRegistry.unregister(self)
 
-    def _send_ask(self, message: Any, future: AskFuture, chain: tuple[str, ...]) -> None:  # noqa: ANN401 - any message
+    def _send_ask(self, message: Any, future: AskFuture, chain: tuple[str, ...]) -> None:
         form, body = to_form(message) if isinstance(message, tuple) else (wire.RAW, message)
         outlet = self.outlet
         if (
@@ -314,7 +315,7 @@ class RemoteProxy(pykka.ActorProxy[Any]):
         here = {p[depth] for p in self._known if len(p) > depth and p[:depth] == self._attr_path}
         return sorted({"__class__", *vars(type(self)), *vars(self), *here})
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a proxy or a future
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"{self} has no attribute {name!r}")
         path = (*self._attr_path, name)

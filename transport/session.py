@@ -49,7 +49,7 @@ class Session:
         self.codec = owner.new_codec()
         self._encode = self.codec.encode
         self._ports: dict[str, ActorPort] = {}
-        self._out: list[bytes] = []
+        self.out: list[bytes] = []
         self._out_bytes = 0
         self._last_s = 0.0
         self._clock = owner.clock
@@ -117,7 +117,7 @@ class Session:
         if size_bytes >= self._flush_bytes:
             self._add_large(data)
             return size_bytes
-        self._out.append(data)
+        self.out.append(data)
         self._out_bytes += size_bytes
         if self._out_bytes < self._flush_bytes and not now:
             now_s = self._clock()
@@ -134,15 +134,15 @@ class Session:
         if len(data) > self._limit:
             raise FrameTooLarge(len(data), self._limit)
         self._send_out()
-        self._out.append(data)
+        self.out.append(data)
         self._out_bytes = len(data)
         self._send_out()
 
     def _send_out(self) -> None:
-        out = self._out
+        out = self.out
         if out:
             total = self._out_bytes
-            self._out = []
+            self.out = []
             self._out_bytes = 0
             self.owner.traffic.sent += len(out)
             head = wire.frame_head(len(out), total)
@@ -151,7 +151,7 @@ class Session:
 
     def flush(self) -> None:
         """Send what waits. Never blocks: what the system does not take waits on."""
-        if self._out:
+        if self.out:
             with self.lock:
                 if not self.closed:
                     self._send_out()
@@ -209,14 +209,17 @@ class Session:
         Raises:
             EncodeError, FrameTooLarge: the answer cannot be said.
         """
-        limit_s = min(until_s, self._clock() + self.owner.limits.send_timeout_s)
-        if self.clogged and not self._wait_for_room(lambda: not self.clogged, limit_s):
+        if self.clogged and not self._may_answer(until_s):
             self.owner.traffic.answers_dropped += 1
             return
         try:
             self.post(record)
         except LinkClosed:
             self.owner.traffic.answers_dropped += 1
+
+    def _may_answer(self, until_s: float) -> bool:
+        limit_s = min(until_s, self._clock() + self.owner.limits.send_timeout_s)
+        return self._wait_for_room(lambda: not self.clogged, limit_s)
 
     def answer_error(self, corr: int, error: BaseException, until_s: float) -> None:
         """Send an exception as the answer."""
@@ -240,52 +243,59 @@ class Session:
         Raises:
             DecodeError: it is not what the protocol says; the link is of no more use.
         """
-        if self.closed:
-            self.owner.traffic.stale += 1
-            return
-        records = wire.decode(self.codec, body)
-        if not self.greeted:
-            self._greet(records)
+        records = self._open(body)
         share = len(body) // (len(records) or 1)
-        self.owner.traffic.received += len(records)
+        ports = self._ports
         touched: list[ActorPort] = []
         rest = iter(records)
         for record in rest:
             try:
                 kind = record[0]
                 if kind == wire.TELL or kind == wire.ASK:  # noqa: PLR1714 - the hot path
-                    port = self._ports.get(record[1]) or self._open_port(record)
-                    if port is None:
-                        continue
-                    check_lane(record)
-                    record[0] = port
-                    record[1] = share
-                    if not port.box:
-                        touched.append(port)
-                    port.box.append(record)
+                    port = ports.get(record[1]) or self._open_port(record)
+                    if port is not None:
+                        check_lane(record)
+                        record[0] = port
+                        record[1] = share
+                        if not port.box:
+                            touched.append(port)
+                        port.box.append(record)
                 elif kind == wire.REPLY:
-                    future = self.pending.pop(record[1], None)
-                    if future is None:
-                        self.owner.traffic.late += 1
-                    else:
-                        future.set(record[2])
-                else:
-                    self._take_other(kind, record)
-                    if self.closed:  # it was refused: what it says besides is nobody's
-                        self.owner.traffic.stale += sum(1 for _ in rest)
-                        return
+                    self._take_reply(record[1], record[2])
+                elif not self._take_other(kind, record):
+                    self.owner.traffic.stale += sum(1 for _ in rest)
+                    return
             except (LookupError, TypeError, ValueError, DecodeError) as error:
                 self.owner.traffic.malformed += 1
                 _log.warning("a record of node %r is malformed: %r", self.peer, error)
         for port in touched:
             port.deliver()
 
+    def _open(self, body: bytes | bytearray | memoryview) -> list[Any]:
+        """The records of a frame; those of a link that has ended are dropped and counted."""
+        records = wire.decode(self.codec, body)
+        if self.closed:
+            self.owner.traffic.stale += len(records)
+            return []
+        if not self.greeted:
+            self._greet(records)
+        self.owner.traffic.received += len(records)
+        return records
+
+    def _take_reply(self, corr: int, value: Any) -> None:
+        future = self.pending.pop(corr, None)
+        if future is None:
+            self.owner.traffic.late += 1
+        else:
+            future.set(value)
+
     def _greet(self, records: list[Any]) -> None:
         first = records[0] if records else None
         if not isinstance(first, list) or first[:1] not in ([wire.HELLO], [wire.BYE]):
             raise DecodeError("the first record must be a hello")
 
-    def _take_other(self, kind: int, record: list[Any]) -> None:
+    def _take_other(self, kind: int, record: list[Any]) -> bool:
+        """Deal with what is no message and no answer; False when the link ended over it."""
         if record.__class__ is not list:
             raise DecodeError("a record is no array")
         if kind == wire.ERROR:
@@ -300,6 +310,7 @@ class Session:
             self._take_stop(record)
         else:
             self.owner.take_control(self, record)
+        return not self.closed
 
     def _take_credit(self, actor_id: str, count: int, size_bytes: int) -> None:
         outlet = self.outlets.get(actor_id)

@@ -152,7 +152,7 @@ class SocketSession(Session):
                     return
                 for body in buffer.advance(count):
                     self.take(body)
-                if not buffer.is_large:
+                if not buffer.large:
                     return
         except BlockingIOError:
             return

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from _thread import allocate_lock
-from typing import TYPE_CHECKING, Protocol
+from _thread import LockType, allocate_lock
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +24,10 @@ class Waiter:
     last time, so no wake is lost.
     """
 
-    def __init__(self) -> None:
-        self.state = RUNNING
-        self._lock = allocate_lock()
-        self._lock.acquire()
-        self.kick: Callable[[], None] | None = None
+    # Class attributes are the defaults: a waiter that never sleeps costs nothing.
+    state = RUNNING
+    kick: Callable[[], None] | None = None
+    _lock: LockType | None = None
 
     def ready(self) -> bool:
         """Whether there is nothing to wait for any more."""
@@ -40,16 +39,20 @@ class Waiter:
             self.state = RUNNING
             # Two may wake at once; the second finds the lock open.
             with contextlib.suppress(RuntimeError):
-                self._lock.release()
+                cast("LockType", self._lock).release()
         elif self.state == POLLING and self.kick is not None:
             self.state = RUNNING
             self.kick()
 
     def sleep(self, timeout_s: float | None) -> None:
         """Sleep until woken or the time is over; may also end for no reason."""
+        lock = self._lock
+        if lock is None:
+            lock = self._lock = allocate_lock()
+            lock.acquire()
         self.state = SLEEPING
         if not self.ready():
-            self._lock.acquire(timeout=-1 if timeout_s is None else max(0.0, timeout_s))
+            lock.acquire(timeout=-1 if timeout_s is None else max(0.0, timeout_s))
         self.state = RUNNING
 
 

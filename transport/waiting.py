@@ -33,13 +33,14 @@ class _Current(threading.local):
 
 _current = _Current()
 _observer: WaitObserver | None = None
-_serial = itertools.count(1)
+serial = itertools.count(1)
+"""The numbers of requests: each is unique in this process."""
 _watched: dict[int, AskFuture] = {}
 
 
 def next_corr() -> int:
     """A number for a request, unique in this process."""
-    return next(_serial)
+    return next(serial)
 
 
 def set_wait_observer(observer: WaitObserver | None) -> None:

@@ -84,7 +84,7 @@ def _msgspec(
             raise TypeError(f"{type(thing).__name__} is no plain data")
         return msgspec.msgpack.Ext(*ext)
 
-    def ext_hook(code: int, data: memoryview) -> Any:  # noqa: ANN401 - whatever it stands for
+    def ext_hook(code: int, data: memoryview) -> Any:
         return from_ext(code, bytes(data))
 
     encoder = msgspec.msgpack.Encoder(enc_hook=enc_hook)
@@ -104,7 +104,7 @@ def _msgpack(
     # One packer for a link: its owner's lock is held while it packs.
     packer = msgpack.Packer(use_bin_type=True, default=default)
 
-    def decode(body: bytes) -> Any:  # noqa: ANN401 - whatever was sent
+    def decode(body: bytes) -> Any:
         return msgpack.unpackb(body, raw=False, strict_map_key=False, ext_hook=from_ext)
 
     return Codec("msgpack", packer.pack, decode)
@@ -156,6 +156,9 @@ class FrameBuffer:
     Args:
         max_frame_bytes: the largest body.
         size: of the buffer.
+
+    Attributes:
+        large: the body with memory of its own that is being received, if one is.
     """
 
     def __init__(self, max_frame_bytes: int, size: int = BUFFER_BYTES) -> None:
@@ -165,23 +168,18 @@ class FrameBuffer:
         self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0
-        self._large: bytearray | None = None
+        self.large: bytearray | None = None
         self._large_got = 0
-
-    @property
-    def is_large(self) -> bool:
-        """Whether a body with memory of its own is being received."""
-        return self._large is not None
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of a frame that is not whole; more than 0 at the end is half a frame."""
-        return self._end - self._start + (4 + self._large_got if self._large is not None else 0)
+        return self._end - self._start + (4 + self._large_got if self.large is not None else 0)
 
     def space(self) -> memoryview:
         """Where the next bytes go. What `advance` gave out before is invalid from now on."""
-        if self._large is not None:
-            return memoryview(self._large)[self._large_got :]
+        if self.large is not None:
+            return memoryview(self.large)[self._large_got :]
         start, end = self._start, self._end
         if start:
             self._view[: end - start] = self._view[start:end]
@@ -194,11 +192,11 @@ class FrameBuffer:
         Raises:
             FrameTooLarge: the next frame is over the limit; the stream is of no more use.
         """
-        if self._large is not None:
+        if self.large is not None:
             self._large_got += count
-            if self._large_got < len(self._large):
+            if self._large_got < len(self.large):
                 return []
-            large, self._large = self._large, None
+            large, self.large = self.large, None
             return [large]
         self._end += count
         bodies: list[bytearray | memoryview] = []
@@ -216,7 +214,7 @@ class FrameBuffer:
 
     def _begin_large(self, size: int) -> None:
         if size + 4 > self._size:
-            self._large = bytearray(size)
+            self.large = bytearray(size)
             self._large_got = self._end - self._start - 4
-            self._large[: self._large_got] = self._view[self._start + 4 : self._end]
+            self.large[: self._large_got] = self._view[self._start + 4 : self._end]
             self._start = self._end = 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgpack
 import pytest
+
 from understudy.transport import wire
 
 VECTORS: list[dict[str, Any]] = json.loads(
@@ -41,4 +42,4 @@ def test_records_are_written_and_read_as_documented(
 def test_there_is_a_vector_of_each_kind() -> None:
     kinds = {record[0] for vector in VECTORS for record in vector["records"]}
     assert kinds == set(KINDS.values())
-    assert KINDS == dict(zip(KINDS, range(12), strict=True))
+    assert dict(zip(KINDS, range(12), strict=True)) == KINDS

@@ -1,6 +1,7 @@
+# pyright: reportPrivateUsage=false, reportUnknownLambdaType=false
+# A fault test looks at what is inside; pykka types what a future holds as unknown.
 from __future__ import annotations
 
-import queue
 import random
 import threading
 import time
@@ -8,6 +9,7 @@ from typing import Any
 
 import pykka
 import pytest
+
 from understudy.transport import ActorInbox, DeadLetters, MailboxActor, MailboxFull, MailboxSpec
 from understudy.transport.adopt import adopt
 from understudy.transport.mailbox import Overflow
@@ -109,7 +111,7 @@ def test_the_asker_of_a_dropped_request_is_told() -> None:
 
 def test_priority_goes_first_and_equals_stay_in_order() -> None:
     box = inbox(priority=lambda message: message[0])
-    numbers = random.Random(7)
+    numbers = random.Random(7)  # noqa: S311 - the same each time, no secret
     messages = [(numbers.randrange(4), i) for i in range(200)]
     for message in messages:
         box.put(Envelope(message))
@@ -215,8 +217,8 @@ class Plain(pykka.ThreadingActor):
 
 def test_a_plain_actor_that_runs_gets_our_mailbox_and_loses_nothing() -> None:
     ref = Plain.start()
-    old = ref.actor_inbox
-    assert isinstance(old, queue.Queue)
+    old: Any = ref.actor_inbox
+    assert hasattr(old, "mutex")
     sent = threading.Event()
 
     def send() -> None:
@@ -255,6 +257,6 @@ def test_many_senders_lose_nothing_and_each_stays_in_order() -> None:
         thread.join(20)
     assert ref.ask("last", timeout=20) == "last"
     for sender in range(4):
-        of_it = [m for m in actor.got if isinstance(m, tuple) and m[0] == sender]
-        assert of_it == [(sender, number) for number in range(2_000)]
+        expected: list[object] = [(sender, number) for number in range(2_000)]
+        assert [message for message in actor.got if message in set(expected)] == expected
     ref.stop()

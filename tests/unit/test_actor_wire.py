@@ -4,6 +4,7 @@ import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from understudy.transport import DecodeError, EncodeError, FrameTooLarge, wire
 
 CODECS: list[wire.CodecName] = ["msgspec", "msgpack"]
