@@ -1,11 +1,10 @@
 """What every actor does, wherever it runs: pykka's own behaviours, one suite for all kinds."""
 
-# ruff: noqa: ANN401 - a ref's answers are anything
-
 from __future__ import annotations
 
 import asyncio
 import queue
+import threading
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -395,3 +394,52 @@ def test_a_future_can_be_awaited(ref: pykka.ActorRef[Any]) -> None:
 def test_a_failure_goes_through_map(ref: pykka.ActorRef[Any]) -> None:
     with pytest.raises(ValueError, match="inner"):
         ref.proxy().fail("inner").map(str).get(timeout=LIMIT_S)
+
+
+# -- what pykka leaves open -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def guarded(stage: Stage) -> pykka.ActorRef[Any]:
+    """One that is not pykka's alone: of the others these hold."""
+    if stage.kind == "pykka":
+        pytest.skip("plain pykka leaves the asker waiting: docs/actors.md")
+    return stage.start(stage.ear)
+
+
+def test_who_asks_one_that_ends_by_a_base_exception_is_answered(
+    guarded: pykka.ActorRef[Any],
+) -> None:
+    future = guarded.ask({"command": "raise base"}, block=False)
+    with pytest.raises(pykka.ActorDeadError):
+        future.get(timeout=LIMIT_S)
+    assert guarded.actor_stopped.wait(LIMIT_S)
+
+
+def test_a_future_that_is_set_by_somebody_else_does_not_harm_the_actor(
+    stage: Stage, guarded: pykka.ActorRef[Any]
+) -> None:
+    if stage.is_plain and not stage.is_remote and not stage.nodes:
+        pytest.skip("the future of a plain actor is pykka's: docs/actors.md")
+    future = guarded.ask({"command": "sleep", "for_s": 0.1}, block=False)
+    future.set("too early")
+    assert future.get(timeout=LIMIT_S) == "too early"
+    assert guarded.ask("alive", timeout=LIMIT_S) == "alive"
+
+
+def test_asks_that_race_with_the_end_are_all_answered(guarded: pykka.ActorRef[Any]) -> None:
+    futures: list[pykka.Future[Any]] = []
+    stopping = threading.Thread(target=lambda: guarded.stop(block=False), name="stopper")
+    for number in range(400):
+        if number == 100:
+            stopping.start()
+        futures.append(guarded.ask(number, block=False))
+    stopping.join()
+    ends = time.monotonic() + LIMIT_S
+    for number, future in enumerate(futures):
+        try:
+            answer = future.get(timeout=max(0.0, ends - time.monotonic()))
+        except pykka.ActorDeadError:
+            continue
+        assert answer == number
+    assert guarded.actor_stopped.wait(LIMIT_S)

@@ -1,7 +1,5 @@
 """The actor system on real processes."""
 
-# ruff: noqa: ANN401 - messages are anything
-
 from __future__ import annotations
 
 import os
