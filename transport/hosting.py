@@ -149,7 +149,7 @@ class Hosting:
             class_path(ref.actor_class),
             ref.actor_urn,
             inbox.spec.window,
-            inbox.spec.max_bytes,
+            inbox.spec.window_bytes,
             inbox.spec.sender_wait_s,
         )
 

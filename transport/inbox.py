@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .dead_letters import DeadLetters
 
 _WINDOW = 4_096
+_LET_IN = 256
+"""Held senders go on when there is room for so many: for each one, threads would change places."""
 _LANE_RECORD = 4
 """Fields of a record that is told; one that is asked has more."""
 
@@ -62,8 +64,16 @@ class MailboxSpec:
 
     @property
     def window(self) -> int:
-        """How many messages of one peer it holds."""
+        """How many messages one peer may have sent and not yet got back as room."""
+        if self.overflow is Overflow.DROP_OLDEST:
+            # All that is kept, and the room that is not yet given back: nobody is held.
+            return 2 * self.max_messages + 8
         return min(self.max_messages, _WINDOW)
+
+    @property
+    def window_bytes(self) -> int:
+        """Their size together."""
+        return self.max_bytes * (2 if self.overflow is Overflow.DROP_OLDEST else 1)
 
     @property
     def sender_wait_s(self) -> float:
@@ -83,7 +93,11 @@ class Port(Protocol):
     quantum_bytes: int
 
     def grant(self) -> None:
-        """Give the sender back the room of what was taken out."""
+        """Give the sender back the room of what was taken out. In the actor's thread."""
+        ...
+
+    def give_back(self, size_bytes: int) -> None:
+        """Give it back the room of a message that was not taken. Any thread."""
         ...
 
     def reply(self, corr: int, deadline_s: float) -> Any:
@@ -154,6 +168,9 @@ class ActorInbox(Waiter):
         self._ordinary: deque[Any] | _Heap = _Heap(spec.priority) if spec.priority else deque()
         self._control: deque[Any] = deque()
         self._max = spec.max_messages
+        self._low = self._max - max(1, min(self._max // 8, _LET_IN))
+        self._drops = spec.overflow is Overflow.DROP_OLDEST
+        self._bytes = 0
         self._stop_first = spec.stop_first
         self._stopped: threading.Event | None = None
         self._is_closed = False
@@ -226,7 +243,8 @@ class ActorInbox(Waiter):
         There is room for it: its sender was told how much there is.
         """
         self._ordinary.extend(records)
-        if len(self._ordinary) > self._max and self.spec.overflow is Overflow.DROP_OLDEST:
+        if self._drops:
+            self._count_bytes(sum(record[1] for record in records))
             self._drop_to(self._max)
         if self._is_closed:
             self._refuse_rest()
@@ -245,7 +263,7 @@ class ActorInbox(Waiter):
             except IndexError:
                 self.parking.wait(self, None)
                 continue
-            if self._blocked:
+            if self._blocked and len(self._ordinary) <= self._low:
                 self._let_in()
             if item.__class__ is not list:
                 self._reply = item.reply_to
@@ -254,6 +272,8 @@ class ActorInbox(Waiter):
             port = item[0]
             port.used += 1
             port.used_bytes += item[1]
+            if self._drops:
+                self._count_bytes(-item[1])
             if port.used >= port.quantum or port.used_bytes >= port.quantum_bytes:
                 port.grant()
             slot = self._slot
@@ -335,17 +355,26 @@ class ActorInbox(Waiter):
 
     def _let_in(self) -> None:
         with self._room:
-            self._room.notify()
+            self._room.notify_all()
 
     def _drop_to(self, count: int) -> None:
-        while len(self._ordinary) > count:
+        while len(self._ordinary) > count or (
+            self._bytes > self.spec.max_bytes and len(self._ordinary) > 1
+        ):
             try:
                 item = self._ordinary.popleft()
             except IndexError:
                 return
             self.dropped += 1
+            if item.__class__ is list:
+                self._count_bytes(-item[1])
             full = MailboxFull(self.name, self._max, 0)
             self._refuse(item, "dropped", full)
+
+    def _count_bytes(self, size_bytes: int) -> None:
+        """The bytes of other processes' messages; only a mailbox that drops has to know them."""
+        with self._room:
+            self._bytes += size_bytes
 
     def _refuse_rest(self) -> None:
         """Answer all that nobody will take out."""
@@ -361,9 +390,7 @@ class ActorInbox(Waiter):
         message, size_bytes = _message(item), 0
         if item.__class__ is list:
             port, size_bytes = item[0], item[1]
-            port.used += 1
-            port.used_bytes += size_bytes
-            port.grant()
+            port.give_back(size_bytes)
             reply = port.reply(item[4], item[5]) if len(item) > _LANE_RECORD else None
         else:
             reply = item.reply_to

@@ -92,6 +92,7 @@ class Links:
             old = [
                 session
                 for session in self._all_sessions
+                # One without a greeting may be to the new incarnation: it says so itself, soon.
                 if session.peer == peer and 0 < session.incarnation < incarnation
             ]
             refs = self._refs_of(peer)
@@ -144,7 +145,7 @@ class Links:
                         session = self._dial_once(peer)
             except OSError as error:
                 reason = error.strerror or str(error)
-                if not self.will_restart(peer) or self.clock() >= until_s:
+                if not self.will_restart(peer) or self.clock() >= until_s or not self.may_wait():
                     self._unreachable(peer, reason)
                     raise ActorLost(who, f"node {peer!r} cannot be reached: {reason}") from error
             except NodeError as error:
@@ -265,7 +266,11 @@ class Links:
         for session in self._live_sessions():
             if not session.greeted:
                 is_awaited = True
-                if now_s >= session.since_s + self.limits.connect_timeout_s:
+                # What was dialled may be busy; what came and says nothing is a stranger.
+                limit_s = (
+                    self.limits.ask_timeout_s if session.peer else self.limits.connect_timeout_s
+                )
+                if now_s >= session.since_s + limit_s:
                     self.traffic.refused += 1
                     self._end(session, "no hello came in time", is_restart=False)
             for corr, future in list(session.pending.items()):
@@ -284,6 +289,10 @@ class Links:
             except Exception:  # noqa: BLE001 - what a callback raises ends nothing but itself
                 self.traffic.handler_failed += 1
                 _log.exception("a callback of node %r failed", self.name)
+
+    def may_wait(self) -> bool:
+        """Whether this thread may wait for others: not the one that reads."""
+        raise NotImplementedError
 
     def _dial(self, peer: str) -> Session:
         """A new link. Raises OSError when nobody is there."""

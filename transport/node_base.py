@@ -269,10 +269,6 @@ class NodeBase(Links):
         """Something waits to be flushed."""
         raise NotImplementedError
 
-    def may_wait(self) -> bool:
-        """Whether this thread may wait for others: not the one that reads."""
-        raise NotImplementedError
-
     def close(self) -> None:
         """End all links. The hosted actors live on, for this process alone."""
         raise NotImplementedError

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from . import wire
 from .errors import DecodeError, EncodeError, FrameTooLarge, NodeError
+from .mailbox import Overflow
 
 if TYPE_CHECKING:
     from .hosting import Hosted
@@ -105,8 +108,8 @@ class ActorPort:
         used: messages the actor took out since the sender was last given room.
     """
 
-    __slots__ = ("box", "hosted", "inbox", "quantum", "quantum_bytes", "session", "used",
-                 "used_bytes")  # fmt: skip
+    __slots__ = ("_back", "_back_bytes", "_back_lock", "box", "hosted", "inbox", "quantum",
+                 "quantum_bytes", "session", "used", "used_bytes")  # fmt: skip
 
     def __init__(self, session: Session, hosted: Hosted) -> None:
         self.session = session
@@ -115,9 +118,14 @@ class ActorPort:
         self.box: list[Any] = []
         self.used = 0
         self.used_bytes = 0
+        # Apart from what the actor uses up, which is counted in its thread without a lock.
+        self._back_lock = threading.Lock()
+        self._back = 0
+        self._back_bytes = 0
         spec = hosted.inbox.spec
-        self.quantum = max(1, spec.window // 2)
-        self.quantum_bytes = max(1, spec.max_bytes // 2)
+        parts = 4 if spec.overflow is Overflow.DROP_OLDEST else 2
+        self.quantum = max(1, spec.window // parts)
+        self.quantum_bytes = max(1, spec.window_bytes // parts)
 
     def deliver(self) -> None:
         """Hand the box over. In the thread that reads."""
@@ -130,10 +138,24 @@ class ActorPort:
         used, used_bytes = self.used, self.used_bytes
         self.used -= used
         self.used_bytes -= used_bytes
-        try:
-            self.session.post((wire.CREDIT, self.hosted.actor_id, used, used_bytes), now=True)
-        except NodeError:
-            return  # nobody is left to be given any
+        self._credit(used, used_bytes)
+
+    def _credit(self, count: int, size_bytes: int) -> None:
+        record = (wire.CREDIT, self.hosted.actor_id, count, size_bytes)
+        # Nobody may be left to be given any.
+        with contextlib.suppress(NodeError):
+            self.session.post(record, now=True)
+
+    def give_back(self, size_bytes: int) -> None:
+        """Give the sender back the room of a message that was refused or dropped. Any thread."""
+        with self._back_lock:
+            self._back += 1
+            self._back_bytes += size_bytes
+            if self._back < self.quantum and self._back_bytes < self.quantum_bytes:
+                return
+            back, back_bytes = self._back, self._back_bytes
+            self._back = self._back_bytes = 0
+        self._credit(back, back_bytes)
 
     def reply(self, corr: int, deadline_s: float) -> WireReply:
         """What takes the answer to a request."""

@@ -481,3 +481,58 @@ def test_a_lost_node_that_is_started_again_is_reached_by_the_old_ref(pair: Pair)
         assert ref.incarnation == 2
     finally:
         again.close()
+
+
+def test_many_actors_of_a_process_are_reached_and_the_last_one_still_is(pair: Pair) -> None:
+    refs = [pair.start(Actor, number) for number in range(20)]
+    for _ in range(20):
+        futures = [ref.proxy().number for ref in refs] if _ == 0 else []
+        assert pykka.get_all(futures, timeout=10) == list(range(20))[: len(futures)]
+        answers = [ref.ask(number, block=False) for number, ref in enumerate(refs)]
+        assert pykka.get_all(answers, timeout=10) == list(range(20))
+    for ref in refs[1:]:
+        assert ref.stop(timeout=5)
+    until(lambda: not any(ref.is_alive() for ref in refs[1:]))
+    for number in range(100):
+        assert refs[0].ask(number, timeout=5) == number
+    for number in range(100):
+        refs[0].tell(number)
+    assert refs[0].ask("end", timeout=5) == "end"
+
+
+def test_askers_in_many_threads_each_get_their_own_answers(pair: Pair) -> None:
+    ref = pair.start(Actor)
+    wrong: list[Any] = []
+
+    def ask(name: str) -> None:
+        asked = [[name, number] for number in range(100)]
+        wrong.extend(one for one in asked if ref.ask(one, timeout=10) != one)
+
+    threads = [threading.Thread(target=ask, args=(f"t{n}",), daemon=True) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+    assert wrong == []
+
+
+class Dropping(Slow):
+    mailbox = MailboxSpec(max_messages=8, overflow=Overflow.DROP_OLDEST)
+
+
+def test_where_the_oldest_give_way_a_sender_is_never_refused(pair: Pair) -> None:
+    local = Dropping.start()
+    ref = pair.seen(local)
+    ref.tell("first")
+    assert actor_of(local).arrived.wait(5)
+    for number in range(1_000):
+        ref.tell(number)
+    until(lambda: actor_of(local).actor_inbox.dropped == 992)
+    actor_of(local).open.set()
+    assert ref.ask("last", timeout=5) == "last"
+    got = actor_of(local).got
+    assert got[0] == "first"
+    assert got[-1] == "last"
+    assert got[1:-1] == sorted(got[1:-1])
+    assert len(got) <= 10

@@ -26,6 +26,11 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "SocketInUse": ("/run/x.sock",),
     "SocketPathTooLong": ("/run/x.sock", 200, 107),
     "SocketPathUnusable": ("/run/x.sock", "Permission denied"),
+    "NodeError": ("agent_000", "it cannot be reached"),
+    "RemoteError": ("module:Name", "words", "Traceback"),
+    "ActorLost": ("Counter (node/a)", "the other end closed the connection", True),
+    "ActorRestarted": ("Counter (node/a)", "incarnation 2 has been started", True),
+    "DeadlockError": (("a", "b", "a"),),
 }
 
 CLASSES = [
