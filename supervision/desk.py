@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.transport.errors import TransportError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _JOIN_S = 5.0
+_LAST_WORDS_S = 1.0
 
 
 class Desk:
@@ -261,8 +263,9 @@ class Desk:
         why = reason.detail or reason.kind
         if node not in self._restartable:
             # Before its death is told: who hears of it finds the refs dead.
-            self._tell_all({"what": "gone", "peer": node, "reason": why})
+            self._tell_gone(node, why)
         self._deadlocks.lost(node)
+        self._watches.forget(node)
         for target in self._watches.watched(node):
             if self._names.by_id(target.partition("/")[2]) is None:
                 self._died(Death(target, event.incarnation, reason))
@@ -282,10 +285,20 @@ class Desk:
             return
         self._names.release(entry.name)
         self.processes.forget(actor_id)
-        self._restartable.pop(actor_id, None)
-        why = reason.detail or reason.kind if reason else "it was stopped"
-        self._tell_all({"what": "gone", "peer": actor_id, "reason": why})
+        # A killed process leaves its socket.
+        Path(self._child_args["folder"], f"{actor_id}.sock").unlink(missing_ok=True)
+        if actor_id in self._restartable:
+            del self._restartable[actor_id]
+            why = reason.detail or reason.kind if reason else "it was stopped"
+            self._tell_gone(actor_id, why)
         self._is_stopped(entry.name)
+
+    def _tell_gone(self, node: str, why: str) -> None:
+        told = {"what": "gone", "peer": node, "reason": why}
+        self._tell_all({**told, "at_once": False})
+        # What its process said last is in the sockets. A link that has no end by then is held open
+        # by somebody else.
+        self._later(_LAST_WORDS_S, lambda: self._tell_all({**told, "at_once": True}))
 
     # -- ends ---------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import runpy
 import sys
 import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import pykka
@@ -114,7 +114,7 @@ def pack_arguments(
 
     def default(thing: object) -> msgpack.ExtType:
         if isinstance(thing, pykka.ActorRef):
-            ref = cast("pykka.ActorRef[Any]", thing)
+            ref: pykka.ActorRef[Any] = thing  # pyright: ignore[reportUnknownVariableType] - of any class
             return msgpack.ExtType(EXT_REF, msgpack.packb(to_address(ref).to_wire()))
         raise TypeError(f"{type(thing).__name__} is no plain data")
 

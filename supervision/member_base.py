@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from understudy.transport.address import Address
 from understudy.transport.errors import NodeError, TransportError
@@ -53,7 +53,8 @@ class MemberBase:
     def __init__(self, name: str, node: NodeBase) -> None:
         self.name = name
         self._node = node
-        self._requests = itertools.count(1)
+        # No number of an older incarnation comes again: an answer to that may be on its way.
+        self._requests = itertools.count(node.incarnation << 32)
         self._answers: dict[int, AskFuture] = {}
         self._running: dict[str, RunningActor] = {}
         self._restartable: set[str] = set()
@@ -127,7 +128,7 @@ class MemberBase:
                 self._node.peer_restarted(peer, payload["incarnation"])
             case "gone":
                 self._restartable.discard(peer)
-                self._node.peer_gone(peer, payload["reason"])
+                self._node.peer_gone(peer, payload["reason"], at_once=payload["at_once"])
             case what:
                 _log.debug("a word of a newer root is ignored: %r", what)
 
@@ -199,6 +200,7 @@ class MemberBase:
 
 def _rebuild(error: dict[str, Any]) -> Exception:
     kind = getattr(actor_errors, error["type"], None) or getattr(errors, error["type"], None)
+    args: list[Any] = error["args"]
     # A tuple travels as a list.
-    args = [tuple(cast("list[Any]", a)) if isinstance(a, list) else a for a in error["args"]]
-    return ActorStartFailed("?", str(args)) if kind is None else kind(*args)
+    values = [tuple(arg) if arg.__class__ is list else arg for arg in args]
+    return ActorStartFailed("?", str(values)) if kind is None else kind(*values)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pykka
 
 from understudy.transport.address import Address
+from understudy.transport.errors import TransportError
 from understudy.transport.node import Node
 
 from .actor_processes import ActorProcesses
@@ -46,7 +47,11 @@ class ActorSystem(SystemMember):
     ) -> None:
         self._own_folder = None if folder else tempfile.mkdtemp(prefix="us-")
         self._folder = folder or str(self._own_folder)
-        node = Node(ROOT, self._folder)
+        try:
+            node = Node(ROOT, self._folder)
+        except TransportError:
+            self._remove_folder()
+            raise
         child_args = {"folder": self._folder, "system": name}
         self._desk = Desk(ROOT, self._send, self._stop_local, child_args)
         self._processes = ActorProcesses(preload, self._desk.post_event)
@@ -82,8 +87,7 @@ class ActorSystem(SystemMember):
             self._processes.close()
             self._desk.close()
             self._node.close()
-            if self._own_folder is not None:
-                shutil.rmtree(self._own_folder, ignore_errors=True)
+            self._remove_folder()
 
     def __enter__(self) -> Self:
         return self
@@ -92,6 +96,10 @@ class ActorSystem(SystemMember):
         self.close()
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _remove_folder(self) -> None:
+        if self._own_folder is not None:
+            shutil.rmtree(self._own_folder, ignore_errors=True)
 
     def _tell_root(self, op: str, payload: dict[str, Any]) -> None:
         self._desk.post(ROOT, {"op": op, **payload})

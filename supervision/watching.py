@@ -64,7 +64,7 @@ class Watching:
         self._tell_root = tell_root
         self._listen = listen
         self._lock = threading.Lock()
-        self._serial = itertools.count(1)
+        self._serial = itertools.count(node.incarnation << 32)
         self._watches: dict[int, Watch] = {}
         self._pairs: dict[Pair, int] = {}
 

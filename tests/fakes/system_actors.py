@@ -101,8 +101,7 @@ class Chained(Worker):
 
     def on_receive(self, message: Any) -> Any:
         if isinstance(message, dict) and "round" in message:
-            refs: list[Any] = message["round"]
-            return self.send_round(refs)
+            return self.send_round([*message["round"]])
         return super().on_receive(message)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from understudy.supervision.actor_errors import (
 )
 from understudy.supervision.errors import InvalidSpec
 from understudy.supervision.system import ActorSystem
-from understudy.transport.errors import ActorLost, ActorRestarted, DeadlockError
+from understudy.transport.errors import ActorLost, ActorRestarted, DeadlockError, SocketPathTooLong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +37,12 @@ LIMIT_S = 15.0
 def one_system() -> Iterator[ActorSystem]:
     with ActorSystem("tests", preload=["fakes.system_actors"]) as made:
         yield made
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="us-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -203,6 +210,20 @@ def test_a_closed_system_refuses_everything() -> None:
     short.close()
 
 
+def test_a_folder_that_cannot_hold_sockets_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SocketPathTooLong):
+        ActorSystem(folder=str(tmp_path / ("x" * 100)))
+
+
+def test_sockets_are_in_the_folder_that_was_given_and_gone_at_the_end(short_folder: Path) -> None:
+    with ActorSystem(folder=str(short_folder)) as there:
+        ref = there.spawn(Plain, process=True, name="sock")
+        assert (short_folder / "sock.sock").exists()
+        os.kill(pid(ref), signal.SIGKILL)
+        eventually(lambda: not (short_folder / "sock.sock").exists())
+    assert list(short_folder.iterdir()) == []
+
+
 # -- watches --------------------------------------------------------------------------------------
 
 
@@ -328,6 +349,19 @@ def test_an_untied_actor_lives_on(system: ActorSystem) -> None:
     two.proxy().fail.defer()
     downs.get(timeout=LIMIT_S)
     assert get(one.proxy().pid())
+
+
+def test_a_restarted_watcher_is_told_of_its_own_watches_alone(system: ActorSystem) -> None:
+    watcher = system.spawn(Worker, process=True, restart="permanent")
+    first, second = system.spawn(Worker, process=True), system.spawn(Worker, process=True)
+    get(watcher.proxy().see(first))
+    os.kill(pid(watcher), signal.SIGKILL)
+    eventually(lambda: is_incarnation(watcher, 2))
+    get(watcher.proxy().see(second))
+    first.stop()
+    second.stop()
+    found = eventually(lambda: get(watcher.proxy().get_downs()))
+    assert [entry[0] for entry in found] == [second]
 
 
 # -- restarts -------------------------------------------------------------------------------------

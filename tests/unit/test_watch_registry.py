@@ -50,6 +50,16 @@ def test_the_watched_actors_of_a_node_are_known() -> None:
     assert registry.is_watched("m/y")
 
 
+def test_the_watches_of_a_process_that_is_gone_are_forgotten() -> None:
+    registry = WatchRegistry()
+    for watcher in ("n:1", "n.2:1", "n:2"):
+        registry.watch(watcher, "m/x")
+    registry.watch("n:3", "m/y")
+    registry.forget("n")
+    assert registry.died(death("m/x")) == ["n.2:1"]
+    assert not registry.is_watched("m/y")
+
+
 def test_only_so_many_deaths_are_remembered() -> None:
     registry = WatchRegistry(remembered=2)
     for name in ("n/1", "n/2", "n/3"):
