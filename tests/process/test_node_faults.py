@@ -251,6 +251,17 @@ class Raw:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(10)
         self.socket.connect(f"{node.folder}/{node.name}.sock")
+        self._begin(name)
+
+    @classmethod
+    def of(cls, connected: socket.socket) -> Raw:
+        """One on a connection that came."""
+        raw = cls.__new__(cls)
+        raw.socket = connected
+        raw.socket.settimeout(10)
+        return raw
+
+    def _begin(self, name: str) -> None:
         if name:
             self.say([wire.HELLO, wire.VERSION, name, 1, {}])
 
@@ -382,3 +393,17 @@ def test_the_sockets_are_for_their_owner_alone_and_go_with_the_node(folder: str)
     assert path.stat().st_mode & 0o777 == 0o600
     node.close()
     assert not path.exists()
+
+
+def test_a_link_that_was_just_dialled_outlives_a_hello_from_the_same_peer(node: Node) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{node.folder}/raw.sock")
+        listener.listen()
+        asked = node.ref(address("raw")).ask("x", block=False, timeout=10)
+        with Raw(node, "raw") as other, Raw.of(listener.accept()[0]) as dialled:
+            assert other.heard()[0] == wire.HELLO
+            assert dialled.heard()[0] == wire.HELLO
+            request = dialled.heard()
+            assert request[:4] == [wire.ASK, "a", 0, "x"]
+            dialled.say([wire.HELLO, wire.VERSION, "raw", 1, {}], [wire.REPLY, request[4], "y"])
+            assert asked.get(timeout=10) == "y"
