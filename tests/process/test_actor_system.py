@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
-from fakes.system_actors import Chained, Failing, Plain, Spawning, StartsSlowly, Trapping, Worker
+from fakes.system_actors import (
+    Chained,
+    CountsStarts,
+    Failing,
+    Plain,
+    Spawning,
+    StartsSlowly,
+    Trapping,
+    Worker,
+)
 
 from understudy.supervision.actor_errors import (
     ActorStartFailed,
@@ -21,6 +30,7 @@ from understudy.supervision.actor_errors import (
     SystemClosed,
     UnknownActor,
 )
+from understudy.supervision.backoff import Backoff
 from understudy.supervision.errors import InvalidSpec
 from understudy.supervision.system import ActorSystem
 from understudy.transport.errors import ActorLost, ActorRestarted, DeadlockError, SocketPathTooLong
@@ -122,10 +132,14 @@ def test_an_actor_that_cannot_start_is_an_error_of_who_spawns_it(
     assert system.names() == []
 
 
-def test_one_that_never_started_is_not_restarted(system: ActorSystem) -> None:
+def test_one_that_never_started_is_not_restarted(system: ActorSystem, tmp_path: Path) -> None:
+    path = tmp_path / "starts"
     with pytest.raises(ActorStartFailed, match="no such luck"):
-        system.spawn(Failing, process=True, restart="permanent", name="doomed")
+        system.spawn(
+            CountsStarts, str(path), process=True, restart="permanent", backoff=Backoff(0.2)
+        )
     eventually(lambda: system.names() == [])
+    assert path.read_text() == "start\n"
 
 
 def test_what_cannot_be_spawned_is_refused_before_anything_starts(system: ActorSystem) -> None:
@@ -292,6 +306,15 @@ def test_what_is_not_watched_any_more_is_not_told(system: ActorSystem) -> None:
     witness.get(timeout=LIMIT_S)
     assert get(watcher.proxy().get_downs()) == []
     assert downs.empty()
+
+
+def test_a_watch_can_be_withdrawn_when_its_message_waits_already(system: ActorSystem) -> None:
+    victim, watcher = system.spawn(Worker, process=True), system.spawn(Worker, process=True)
+    downs = down_of(system, victim)
+    victim.stop()
+    downs.get(timeout=LIMIT_S)
+    get(watcher.proxy().see_and_unsee(victim))
+    assert get(watcher.proxy().get_downs()) == []
 
 
 def test_what_is_asked_of_a_killed_actor_fails_at_once(system: ActorSystem) -> None:
