@@ -14,6 +14,7 @@ import pytest
 from fakes import contract_actors as actors
 
 from understudy.supervision.system import ActorSystem
+from understudy.transport.errors import EncodeError, RemoteError
 from understudy.transport.memory_node import MemoryHub, MemoryNode
 
 if TYPE_CHECKING:
@@ -443,3 +444,48 @@ def test_asks_that_race_with_the_end_are_all_answered(guarded: pykka.ActorRef[An
             continue
         assert answer == number
     assert guarded.actor_stopped.wait(LIMIT_S)
+
+
+# -- where ours differ from pykka's, as docs/actors.md says ---------------------------------------
+
+
+def test_a_stop_keeps_its_place_in_a_plain_actor_and_overtakes_in_ours(
+    stage: Stage, ref: pykka.ActorRef[Any]
+) -> None:
+    busy = ref.ask({"command": "sleep", "for_s": 0.1}, block=False)
+    assert [stage.hear(), stage.hear()] == ["on_start", "sleeping"]
+    ref.proxy().note.defer("before the stop")
+    stopped = ref.stop(block=False)
+    assert busy.get(timeout=LIMIT_S) == "slept"
+    assert stopped.get(timeout=LIMIT_S) is True
+    last = ["before the stop", "on_stop"] if stage.is_plain else ["on_stop"]
+    assert [stage.hear() for _ in last] == last
+
+
+def test_messages_to_elsewhere_are_copies_of_plain_data(
+    stage: Stage, ref: pykka.ActorRef[Any]
+) -> None:
+    message = {"list": [1], "tuple": (1, 2)}
+    answer = ref.ask(message, timeout=LIMIT_S)
+    if not stage.is_remote and not stage.nodes:
+        assert answer is message
+        return
+    assert answer == {"list": [1], "tuple": [1, 2]}
+    for thing in (object(), lambda: None):
+        with pytest.raises(EncodeError):
+            ref.tell(thing)
+        with pytest.raises(EncodeError):
+            ref.ask(thing, timeout=LIMIT_S)
+    assert ref.ask("still there", timeout=LIMIT_S) == "still there"
+
+
+def test_an_exception_that_is_not_known_here_comes_with_its_name_and_traceback(
+    stage: Stage, ref: pykka.ActorRef[Any]
+) -> None:
+    if not stage.is_remote and not stage.nodes:
+        with pytest.raises(actors.Peculiar):
+            ref.proxy().fail_peculiarly().get(timeout=LIMIT_S)
+        return
+    with pytest.raises(RemoteError, match="Peculiar: indeed") as raised:
+        ref.proxy().fail_peculiarly().get(timeout=LIMIT_S)
+    assert "fail_peculiarly" in raised.value.traceback_text
