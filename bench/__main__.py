@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from bench import report as files
 from bench.catalogue import Choice, check_peers, chosen, groups, opened
@@ -17,6 +20,9 @@ from bench.model import Report
 from bench.picture import svg
 from bench.rounds import run
 from bench.table import table
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 WORSE, BAD_INPUT, FAILED = 1, 2, 3
 """Exit codes besides 0: worse than --compare; wrong arguments; the subject of a question failed."""
@@ -49,7 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         if args.verb == "run":
-            return measure(args)
+            with ended_by_sigterm():
+                return measure(args)
         if args.verb == "show":
             return shown(files.read(args.report), args.picture, old(args.compare))
     except BenchError as error:
@@ -57,6 +64,20 @@ def main(argv: list[str] | None = None) -> int:
         return BAD_INPUT
     print(listed())
     return 0
+
+
+@contextmanager
+def ended_by_sigterm() -> Generator[None]:
+    """SIGTERM unwinds as Ctrl-C does, so that the contender that runs is ended too."""
+
+    def leave(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def listed() -> str:
@@ -93,7 +114,7 @@ def choice(args: argparse.Namespace) -> Choice:
                 "bench: the peers are not installed and left out; make bench-peers", file=sys.stderr
             )
         return Choice(peers_python, None, args.seconds)
-    names = [] if args.peers == "none" else args.peers.split(",")
+    names: list[str] = [] if args.peers == "none" else args.peers.split(",")
     return Choice(peers_python, check_peers(names, peers_python), args.seconds)
 
 

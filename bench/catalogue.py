@@ -13,7 +13,7 @@ from bench.contenders import CONTENDERS, measure_program, measure_with
 from bench.errors import BenchError
 from bench.fleet import questions as fleet
 from bench.questions import WORKLOADS, Workload, curves, for_seconds
-from bench.rounds import Bench
+from bench.rounds import Bench, Measure
 from bench.store import question as store_question
 
 if TYPE_CHECKING:
@@ -101,14 +101,15 @@ def _bench(workload: Workload, choice: Choice) -> Bench:
     question = workload.question
     # The last: the first one serves most interrupts.
     cpu = max(os.sched_getaffinity(0)) if question.pinned else None
-    measures = {}
+    measures: dict[str, Measure] = {}
     for name in workload.contenders:
         if name != question.subject and not _wanted(name, choice):
             continue
         if choice.peers_python is None and CONTENDERS[name].distribution:
             continue
         measures[name] = measure_with(name, workload.job, choice.peers_python, cpu)
-    return Bench(question, measures, workload.rounds_at_most)
+    strays = frozenset(name for name in measures if not CONTENDERS[name].waits)
+    return Bench(question, measures, workload.rounds_at_most, strays)
 
 
 def _wanted(name: str, choice: Choice) -> bool:

@@ -55,16 +55,15 @@ class Run(msgspec.Struct, frozen=True):
     """One contender, once.
 
     Attributes:
-        values: what it measured; empty when it failed.
+        values: what it measured; empty when it failed. `left_processes` are those that it left
+            behind.
         error: why it failed.
-        note: what else happened, such as processes that it left behind.
         others_before: share of the machine that others used just before, 0 to 1.
         others_during: the same while it ran.
     """
 
     values: dict[str, float] = {}
     error: str = ""
-    note: str = ""
     others_before: float = 0.0
     others_during: float = 0.0
 

@@ -32,14 +32,14 @@ class Bench:
         question: what is asked.
         contenders: each by name.
         rounds_at_most: of what takes long and is not compared.
-        below: all that is measured runs below this process; containers do not, and what is used
-            by others meanwhile is then not known.
+        strays: contenders of which not all runs below this process, or not to its account; what
+            is used by others meanwhile is then not known.
     """
 
     question: Question
     contenders: Mapping[str, Measure]
     rounds_at_most: int = 1_000
-    below: bool = True
+    strays: frozenset[str] = frozenset()
 
 
 def plan(names: list[str], rounds: int, seed: str) -> list[list[str]]:
@@ -56,13 +56,13 @@ def run(bench: Bench, rounds: int, seed: int, say: Callable[[str], None]) -> Out
     for number, names in enumerate(orders, 1):
         row: dict[str, Run] = {}
         for name in names:
-            row[name] = one(bench.contenders[name], below=bench.below)
+            row[name] = one(bench.contenders[name], is_stray=name in bench.strays)
             say(f"  {key} {number}/{len(orders)} {name}: {shown(bench.question, row[name])}")
         outcome.rounds.append(row)
     return outcome
 
 
-def one(measure: Measure, *, below: bool) -> Run:
+def one(measure: Measure, *, is_stray: bool) -> Run:
     """Measure one contender, and what others did before and meanwhile."""
     cpus = os.cpu_count() or 1
     before = quiet_moment(cpus)
@@ -73,8 +73,8 @@ def one(measure: Measure, *, below: bool) -> Run:
         values = measure()
     except BenchError as wrong:
         error = wrong.message
-    during = share(first, snapshot(), cpus) if below else 0.0
-    return Run(values, error, "", round(before, 3), round(during, 3))
+    during = 0.0 if is_stray else share(first, snapshot(), cpus)
+    return Run(values, error, round(before, 3), round(during, 3))
 
 
 def quiet_moment(cpus: int) -> float:

@@ -109,6 +109,12 @@ def _failures(outcomes: list[Outcome]) -> str:
         for outcome in outcomes
         for name, errors in outcome.failures().items()
     ]
+    lines += [
+        f"- {outcome.question.key}, {name}: left {max(left):.0f} processes behind, which were ended"
+        for outcome in outcomes
+        for name in outcome.contenders
+        if (left := outcome.values(name, "left_processes"))
+    ]
     return "\n".join(lines)
 
 

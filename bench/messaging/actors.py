@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.messaging.job import Counter, Message, clock, reply_to
+from bench.messaging.job import Counter, Job, Message, clock, pool, reply_to
+
+if TYPE_CHECKING:
+    import pykka
 
 STAT = "bench.stat"
 HOLD = "bench.hold"
+FULL = "full"
+"""A file beside the gate: the actor has told itself what it was to, and waits."""
 COUNTS, REPLIES = "counts", "replies"
 
 _LOOK_S = 0.001
@@ -21,9 +26,15 @@ def stat_message() -> Message:
     return {"type": STAT}
 
 
-def hold_message(gate: Path) -> Message:
-    """Keeps a `Counting` busy until that file exists."""
-    return {"type": HOLD, "gate": str(gate)}
+def hold_message(gate: Path, fill: int = 0) -> Message:
+    """Keeps a `Counting` busy until that file exists, or its folder does not.
+
+    Args:
+        gate: the file.
+        fill: how many messages it tells itself before. A sender in another process would be held
+            back long before a mailbox is deep.
+    """
+    return {"type": HOLD, "gate": str(gate), "fill": fill}
 
 
 class Counting:
@@ -34,6 +45,8 @@ class Counting:
         manner: `COUNTS`, or `REPLIES` too.
         work_s: how long each message takes besides.
     """
+
+    actor_ref: pykka.ActorRef[Any]
 
     def __init__(self, want: int, manner: str, work_s: float = 0.0) -> None:
         super().__init__()
@@ -48,13 +61,17 @@ class Counting:
             since = clock() - self._released
             return [self._counter.n, self._counter.t, os.getpid(), since]
         if message["type"] == HOLD:
-            return self._hold(Path(message["gate"]))
+            return self._hold(Path(message["gate"]), message["fill"])
         self._counter(message)
         if self._work_s:
             time.sleep(self._work_s)
         return reply_to(message) if self._replies else None
 
-    def _hold(self, gate: Path) -> None:
-        while not gate.exists():
+    def _hold(self, gate: Path, fill: int) -> None:
+        messages = pool(Job("tell", fill))
+        for number in range(fill):
+            self.actor_ref.tell(messages[number % len(messages)])
+        gate.with_name(FULL).touch()
+        while not gate.exists() and gate.parent.exists():
             time.sleep(_LOOK_S)
         self._released = clock()

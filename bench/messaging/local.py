@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pykka
 
-from bench.messaging.actors import COUNTS, REPLIES, hold_message, stat_message
+from bench.messaging.actors import COUNTS, FULL, REPLIES, hold_message, stat_message
 from bench.messaging.drive import Port, drive
 from bench.messaging.job import Job, Values, clock, memory, pool
 
@@ -107,13 +107,15 @@ def depth(job: Job, start: Start) -> Values:
 
 def stop(job: Job, start: Start) -> Values:
     """Stop an actor behind a full mailbox: milliseconds until it is stopped."""
-    messages = pool(job)
     ref = start(-1, COUNTS)
     with tempfile.TemporaryDirectory(prefix="us-bench-", dir="/tmp") as folder:
         gate = Path(folder, "gate")
-        ref.tell(hold_message(gate))
-        for number in range(job.depth):
-            ref.tell(messages[number % len(messages)])
+        ref.tell(hold_message(gate, job.depth))
+        ends = clock() + _PATIENCE_S
+        while not gate.with_name(FULL).exists():
+            if clock() > ends or not ref.is_alive():
+                raise RuntimeError("the actor could not fill its mailbox")
+            time.sleep(_BURST_S)
         began = clock()
         gate.touch()
         ref.stop(timeout=_PATIENCE_S)
