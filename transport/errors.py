@@ -5,6 +5,8 @@ Every error keeps its fields and survives pickling: the constructor's arguments 
 
 from __future__ import annotations
 
+from pykka import ActorDeadError
+
 
 class TransportError(Exception):
     """Root of all errors of this folder."""
@@ -227,3 +229,73 @@ class SocketPathUnusable(TransportError):
 
     def __str__(self) -> str:
         return f"cannot make a socket at {self.path}: {self.reason}; choose another socket path"
+
+
+class NodeError(TransportError):
+    """Something between this node and another is not as it must be."""
+
+    def __init__(self, peer: str, reason: str) -> None:
+        super().__init__(peer, reason)
+        self.peer = peer
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"node {self.peer!r}: {self.reason}"
+
+
+class RemoteError(TransportError):
+    """An exception of another process, of a class that is not rebuilt here.
+
+    Attributes:
+        type_name: its class, as `module:qualname`.
+        message: what it said.
+        traceback_text: where it was raised, as the other process saw it.
+    """
+
+    def __init__(self, type_name: str, message: str, traceback_text: str = "") -> None:
+        super().__init__(type_name, message, traceback_text)
+        self.type_name = type_name
+        self.message = message
+        self.traceback_text = traceback_text
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.message}"
+
+
+class ActorLost(ActorDeadError, TransportError):
+    """The actor's process is gone, or cannot be reached.
+
+    Attributes:
+        actor: the ref, in words.
+        reason: what happened.
+        maybe_executed: whether the request was sent, so that it may have been carried out.
+    """
+
+    def __init__(self, actor: str, reason: str, maybe_executed: bool = False) -> None:
+        super().__init__(actor, reason, maybe_executed)
+        self.actor = actor
+        self.reason = reason
+        self.maybe_executed = maybe_executed
+
+    def __str__(self) -> str:
+        maybe = "; the request may have been carried out" if self.maybe_executed else ""
+        return f"{self.actor} is gone: {self.reason}{maybe}"
+
+
+class ActorRestarted(ActorLost):
+    """The actor's process ended with the request in it, and is started again."""
+
+
+class DeadlockError(TransportError):
+    """The asker is waited for, by way of others, by whom it wants to ask.
+
+    Attributes:
+        cycle: who waits for whom, the first one again at the end.
+    """
+
+    def __init__(self, cycle: tuple[str, ...]) -> None:
+        super().__init__(cycle)
+        self.cycle = cycle
+
+    def __str__(self) -> str:
+        return f"this request would wait for ever: {' -> '.join(self.cycle)}"

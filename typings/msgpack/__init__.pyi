@@ -21,8 +21,20 @@ def unpackb(
     max_bin_len: int = ...,
     max_array_len: int = ...,
     max_map_len: int = ...,
+    ext_hook: Callable[[int, bytes], object] = ...,
 ) -> Any: ...  # noqa: ANN401 - whatever the bytes hold
 
 class Packer:
-    def __init__(self, *, use_bin_type: bool = ..., autoreset: bool = ...) -> None: ...
+    def __init__(
+        self,
+        *,
+        use_bin_type: bool = ...,
+        autoreset: bool = ...,
+        default: Callable[[Any], object] | None = ...,
+    ) -> None: ...
     def pack(self, obj: object) -> bytes: ...
+
+class ExtType:
+    code: int
+    data: bytes
+    def __init__(self, code: int, data: bytes) -> None: ...

@@ -1,0 +1,479 @@
+"""What a ref to an actor of another node must do, over sockets and in memory, with either codec."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pykka
+import pytest
+from understudy.transport import (
+    Address,
+    DeadlockError,
+    EncodeError,
+    MailboxActor,
+    MailboxFull,
+    MailboxSpec,
+    MemoryHub,
+    MemoryNode,
+    Node,
+    NodeError,
+    Overflow,
+    RemoteError,
+    RemoteRef,
+    set_wait_observer,
+    waiting,
+)
+from understudy.transport.node_base import NodeBase
+
+
+@dataclass
+class Pair:
+    """Two nodes, and a way to see an actor of one from the other."""
+
+    here: NodeBase
+    there: NodeBase
+
+    def seen(self, ref: pykka.ActorRef[Any], **host: Any) -> RemoteRef:
+        remote = self.here.ref(self.there.host(ref, **host))
+        assert isinstance(remote, RemoteRef)
+        return remote
+
+    def start(self, actor_class: type[pykka.ThreadingActor], *args: Any, **host: Any) -> RemoteRef:
+        return self.seen(actor_class.start(*args), **host)
+
+
+@pytest.fixture(
+    params=["unix-msgspec", "unix-msgpack", "memory-msgspec", "memory-msgpack"], name="pair"
+)
+def _pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    kind, codec = request.param.split("-")
+    folder = tempfile.mkdtemp(prefix="us-", dir="/tmp")
+    hub = MemoryHub()
+
+    def make(name: str) -> NodeBase:
+        if kind == "unix":
+            return Node(name, folder, codec=codec)
+        return MemoryNode(name, hub, codec=codec)
+
+    pair = Pair(make("here"), make("there"))
+    yield pair
+    pair.here.close()
+    pair.there.close()
+    set_wait_observer(None)
+    pykka.ActorRegistry.stop_all(timeout=5)
+    shutil.rmtree(folder)
+
+
+def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+    ends = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < ends, "it did not come about"
+        time.sleep(0.001)
+
+
+class Part:
+    pykka_traversable = True
+
+    def double(self, number: int) -> int:
+        return number * 2
+
+
+class Actor(MailboxActor):
+    colour = "red"
+
+    def __init__(self, start: int = 0) -> None:
+        super().__init__()
+        self.number = start
+        self.part = Part()
+        self.got: list[Any] = []
+        self.ended = ""
+
+    def add(self, number: int, *, times: int = 1) -> int:
+        self.number += number * times
+        return self.number
+
+    def fail(self) -> None:
+        raise KeyError("no such thing", 7)
+
+    def fail_strangely(self) -> None:
+        raise OddError("odd")
+
+    def thing(self) -> object:
+        return object()
+
+    def on_receive(self, message: Any) -> Any:
+        self.got.append(message)
+        return message
+
+
+class Plain(pykka.ThreadingActor):
+    use_daemon_thread = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got: list[Any] = []
+
+    def on_receive(self, message: Any) -> Any:
+        self.got.append(message)
+        return message
+
+
+class OddError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("actor_class", [Actor, Plain])
+def test_an_ask_gets_the_answer_and_a_tell_arrives_before_it(
+    pair: Pair, actor_class: type[pykka.ThreadingActor]
+) -> None:
+    ref = pair.start(actor_class)
+    ref.tell({"a": [1, None, 2.5, b"x", "é"]})
+    assert ref.ask("hi", timeout=5) == "hi"
+    assert ref.proxy().got.get(timeout=5) == [{"a": [1, None, 2.5, b"x", "é"]}, "hi"]
+
+
+def test_an_answer_may_be_waited_for_later(pair: Pair) -> None:
+    ref = pair.start(Actor)
+    futures = [ref.ask(number, block=False) for number in range(500)]
+    assert pykka.get_all(futures, timeout=5) == list(range(500))
+    assert futures[3].map(lambda number: number + 1).get(timeout=1) == 4
+
+
+def test_a_proxy_calls_methods_and_reads_and_sets_attributes(pair: Pair) -> None:
+    proxy = pair.start(Actor, 5).proxy()
+    assert proxy.add(2, times=3).get(timeout=5) == 11
+    assert proxy.colour.get(timeout=5) == "red"
+    proxy.number = 40
+    assert proxy.number.get(timeout=5) == 40
+    proxy.add.defer(2)
+    assert proxy.number.get(timeout=5) == 42
+    assert proxy.part.double(4).get(timeout=5) == 8
+    with pytest.raises(AttributeError):
+        _ = proxy.nothing
+    assert "add" in dir(proxy)
+    assert isinstance(proxy, pykka.ActorProxy)
+
+
+def test_an_attribute_that_was_made_later_is_found(pair: Pair) -> None:
+    local = Actor.start()
+    proxy = pair.seen(local).proxy()
+    actor = local._actor_weakref()
+    assert actor is not None
+    actor.later = 3  # type: ignore[attr-defined]
+    assert proxy.later.get(timeout=5) == 3
+
+
+def test_an_exception_of_a_known_class_comes_as_itself(pair: Pair) -> None:
+    with pytest.raises(KeyError) as caught:
+        pair.start(Actor).proxy().fail().get(timeout=5)
+    assert caught.value.args == ("no such thing", 7)
+    assert 'raise KeyError("no such thing", 7)' in str(caught.value.__cause__)
+
+
+def test_an_exception_of_another_class_comes_as_a_description(pair: Pair) -> None:
+    with pytest.raises(RemoteError) as caught:
+        pair.start(Actor).proxy().fail_strangely().get(timeout=5)
+    assert caught.value.type_name.endswith(":OddError")
+    assert "raise OddError" in caught.value.traceback_text
+
+
+def test_what_cannot_travel_is_an_error_of_who_says_it_and_nothing_else(pair: Pair) -> None:
+    ref = pair.start(Actor)
+    with pytest.raises(EncodeError):
+        ref.tell(object())
+    with pytest.raises(EncodeError):
+        ref.ask(object())
+    with pytest.raises(EncodeError):
+        ref.proxy().thing().get(timeout=5)
+    assert ref.ask("still there", timeout=5) == "still there"
+
+
+def test_a_message_of_many_megabytes_arrives(pair: Pair) -> None:
+    ref = pair.start(Actor)
+    data = bytes(range(256)) * (20 << 12)
+    futures = [ref.ask({"n": n, "data": data}, block=False) for n in range(3)]
+    for number, future in enumerate(futures):
+        assert future.get(timeout=20) == {"n": number, "data": data}
+
+
+def test_a_stop_ends_the_actor_and_its_refs(pair: Pair) -> None:
+    ref = pair.start(Actor)
+    assert ref.is_alive()
+    assert ref.stop(timeout=5) is True
+    until(lambda: not ref.is_alive())
+    assert ref.stop(timeout=5) is False
+    with pytest.raises(pykka.ActorDeadError):
+        ref.tell(1)
+    with pytest.raises(pykka.ActorDeadError):
+        ref.ask(1)
+    with pytest.raises(pykka.ActorDeadError):
+        ref.proxy()
+
+
+def test_whoever_knows_an_actor_hears_that_it_failed(pair: Pair) -> None:
+    heard: list[tuple[str, str]] = []
+    pair.here.on_actor_stopped = lambda address, reason: heard.append((address.key, reason))
+    ref = pair.start(Actor, actor_id="a")
+    assert ref.ask(1, timeout=5) == 1
+    ref.proxy().fail.defer()
+    until(lambda: heard)
+    assert heard == [("there/a", "KeyError: ('no such thing', 7)")]
+    assert not ref.is_alive()
+
+
+def test_a_ref_to_an_actor_that_never_was_is_found_dead(pair: Pair) -> None:
+    nobody = Address("there", "nobody", 1, "x:Y", "urn:nobody", 10, 1000, 1.0)
+    ref = pair.here.ref(nobody)
+    with pytest.raises(pykka.ActorDeadError):
+        ref.ask(1, timeout=5)
+    until(lambda: not ref.is_alive())
+    assert pair.there.stats().undeliverable == 1
+
+
+def test_refs_are_one_object_an_actor_and_are_found_in_the_registry(pair: Pair) -> None:
+    local = Actor.start()
+    address = pair.there.host(local, actor_id="one")
+    ref = pair.here.ref(address)
+    assert pair.here.ref(address) is ref
+    assert pair.there.ref(address) is local
+    assert ref in pykka.ActorRegistry.get_by_class(Actor)
+    assert ref in pykka.ActorRegistry.get_by_class_name("Actor")
+    assert pykka.ActorRegistry.get_by_urn(local.actor_urn) in (local, ref)
+    pykka.ActorRegistry.broadcast("to all", Actor)
+    assert ref.ask("x", timeout=5) == "x"
+    assert ref.proxy().got.get(timeout=5).count("to all") == 2
+
+
+def test_refs_travel_and_come_home_as_the_actor_itself(pair: Pair) -> None:
+    ref, mine = pair.start(Actor), Actor.start()
+    assert ref.ask({"to": mine, "self": ref}, timeout=5) == {"to": mine, "self": ref}
+
+
+def test_a_class_that_this_process_lacks_keeps_its_name(pair: Pair) -> None:
+    stranger = Address("there", "s", 1, "no.such.module:Stranger", "urn:s", 10, 1000, 1.0)
+    ref = pair.here.ref(stranger)
+    assert ref.actor_class.__name__ == "Stranger"
+    assert issubclass(ref.actor_class, pykka.Actor)
+
+
+class Slow(Actor):
+    mailbox = MailboxSpec(max_messages=8, block_timeout_s=0.2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = threading.Event()
+        self.arrived = threading.Event()
+
+    def on_receive(self, message: Any) -> Any:
+        self.arrived.set()
+        assert self.open.wait(20)
+        return super().on_receive(message)
+
+
+class Refusing(Slow):
+    mailbox = MailboxSpec(max_messages=8, overflow=Overflow.REJECT)
+
+
+def actor_of(ref: pykka.ActorRef[Any]) -> Any:
+    actor = ref._actor_weakref()
+    assert actor is not None
+    return actor
+
+
+def test_a_sender_is_held_and_then_refused_when_the_mailbox_stays_full(pair: Pair) -> None:
+    local = Slow.start()
+    ref = pair.seen(local)
+    sent = 0
+    before = time.monotonic()
+    with pytest.raises(MailboxFull):
+        while sent < 100:
+            ref.tell(sent)
+            sent += 1
+    assert time.monotonic() - before >= 0.2
+    assert sent <= 8 + 4
+    actor_of(local).open.set()
+    ref.tell("after")
+    until(lambda: actor_of(local).got[-1:] == ["after"])
+    assert actor_of(local).got == [*range(sent), "after"]
+
+
+def test_a_sender_is_refused_at_once_where_the_mailbox_says_so(pair: Pair) -> None:
+    local = Refusing.start()
+    ref = pair.seen(local)
+    with pytest.raises(MailboxFull):
+        for number in range(100):
+            ref.tell(number)
+    with pytest.raises(MailboxFull):
+        ref.ask("no room", timeout=20)
+    actor_of(local).open.set()
+
+
+def test_a_request_whose_time_is_over_is_not_started(pair: Pair) -> None:
+    local = Slow.start()
+    ref = pair.seen(local)
+    ref.tell("first")
+    with pytest.raises(pykka.Timeout):
+        ref.ask("too late", timeout=0.05)
+    actor_of(local).open.set()
+    assert ref.ask("in time", timeout=5) == "in time"
+    assert actor_of(local).got == ["first", "in time"]
+
+
+def test_a_stop_overtakes_a_full_mailbox(pair: Pair) -> None:
+    local = Slow.start()
+    ref = pair.seen(local)
+    futures = [ref.ask(number, block=False) for number in range(8)]
+    assert actor_of(local).arrived.wait(5)
+    stopping = ref.stop(block=False)
+    until(lambda: actor_of(local).actor_inbox._control)
+    actor_of(local).open.set()
+    assert stopping.get(timeout=5) is True
+    assert futures[0].get(timeout=5) == 0
+    for future in futures[1:]:
+        with pytest.raises(pykka.ActorDeadError):
+            future.get(timeout=5)
+
+
+def test_a_control_message_does_not_wait_behind_a_full_mailbox(pair: Pair) -> None:
+    local = Slow.start()
+    ref = pair.seen(local)
+    with pytest.raises(MailboxFull):
+        for number in range(100):
+            ref.tell(number)
+    pair.there.on_control("ping", lambda peer, incarnation, payload: {"p": peer, **payload})
+    assert pair.here.call("there", "ping", {"x": incarnation_of(pair)}, timeout_s=5) == {
+        "p": "here",
+        "x": 1,
+    }
+    actor_of(local).open.set()
+
+
+def incarnation_of(pair: Pair) -> int:
+    return pair.there.incarnation
+
+
+def test_a_control_call_that_fails_says_so(pair: Pair) -> None:
+    def handler(_peer: str, _incarnation: int, _payload: dict[str, Any]) -> None:
+        raise LookupError("not here")
+
+    pair.there.on_control("find", handler)
+    with pytest.raises(LookupError, match="not here"):
+        pair.here.call("there", "find", {}, timeout_s=5)
+    with pytest.raises(NodeError, match="knows no control verb"):
+        pair.here.call("there", "what", {}, timeout_s=5)
+    with pytest.raises(NodeError, match="cannot be reached"):
+        pair.here.call("nobody", "what", {}, timeout_s=5)
+
+
+def test_peers_come_and_go_visibly(pair: Pair) -> None:
+    events: list[tuple[str, str, int]] = []
+    pair.there.on_peer = lambda event: events.append((event.kind, event.name, event.incarnation))
+    pair.here.cast("there", "nothing", {})
+    until(lambda: events)
+    assert pair.there.peers() == {"here": 1}
+    pair.here.close()
+    until(lambda: len(events) > 1)
+    assert events == [("connected", "here", 1), ("disconnected", "here", 1)]
+
+
+def test_a_successor_of_the_same_name_is_reached_by_the_old_ref(pair: Pair) -> None:
+    ref = pair.start(Actor, 1, actor_id="named")
+    assert ref.proxy().number.get(timeout=5) == 1
+    ref.stop(timeout=5)
+    until(lambda: not ref.is_alive())
+    successor = Actor.start(2)
+    pair.there.host(successor, actor_id="named", incarnation=2)
+    until(ref.is_alive)
+    assert ref.incarnation == 2
+    assert ref.proxy().number.get(timeout=5) == 2
+
+
+class Asker(Actor):
+    def ask_other(self, other: pykka.ActorRef[Any], message: Any) -> Any:
+        return other.ask(message, timeout=5)
+
+    def on_receive(self, message: Any) -> Any:
+        if isinstance(message, dict) and "ask" in message:
+            return message["ask"].ask({"ask": message["back"], "back": None}, timeout=5)
+        return super().on_receive(message)
+
+
+def test_a_chain_of_requests_that_comes_back_is_refused(pair: Pair) -> None:
+    there, here = Asker.start(), Asker.start()
+    pair.here.host(here, actor_id="h")
+    ref = pair.seen(there, actor_id="t")
+    with pytest.raises(DeadlockError) as caught:
+        ref.ask({"ask": here, "back": ref}, timeout=5)
+    assert caught.value.cycle == ("there/t", "here/h", "there/t")
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.entered: list[tuple[str, str, int]] = []
+        self.left: list[int] = []
+
+    def enter(self, waiter_urn: str, target: Address, corr: int) -> None:
+        self.entered.append((waiter_urn, target.key, corr))
+
+    def leave(self, corr: int) -> None:
+        self.left.append(corr)
+
+
+def test_a_long_wait_is_seen_and_can_be_ended(pair: Pair) -> None:
+    watcher = Watcher()
+    set_wait_observer(watcher)
+    slow = Slow.start()
+    pair.there.host(slow, actor_id="slow")
+    asker = Asker.start()
+    pair.here.host(asker, actor_id="asker")
+    waiting_for = asker.proxy().ask_other(pair.here.ref(pair.there.address(slow)), "x")
+    until(lambda: watcher.entered)
+    waiter, target, corr = watcher.entered[0]
+    assert (waiter, target) == (asker.actor_urn, "there/slow")
+    assert waiting.fail(corr, DeadlockError(("a", "b", "a")))
+    with pytest.raises(DeadlockError):
+        waiting_for.get(timeout=5)
+    assert watcher.left == [corr]
+    actor_of(slow).open.set()
+
+
+def test_closing_a_node_fails_what_is_awaited_at_once(pair: Pair) -> None:
+    slow = Slow.start()
+    ref = pair.seen(slow)
+    future = ref.ask("x", block=False)
+    until(lambda: pair.there.stats().received > 1)
+    before = time.monotonic()
+    pair.there.close()
+    with pytest.raises(pykka.ActorDeadError) as caught:
+        future.get(timeout=5)
+    assert time.monotonic() - before < 1
+    assert caught.value.maybe_executed  # type: ignore[attr-defined]
+    until(lambda: not ref.is_alive())
+    actor_of(slow).open.set()
+    assert slow.ask("local", timeout=5) == "local"
+
+
+def test_a_lost_node_that_is_started_again_is_reached_by_the_old_ref(pair: Pair) -> None:
+    pair.here.will_restart = lambda peer: peer == "there"
+    ref = pair.start(Actor, 1, actor_id="named")
+    assert ref.ask(1, timeout=5) == 1
+    pair.there.close()
+    until(lambda: not pair.here.peers())
+    assert ref.is_alive()
+    if isinstance(pair.there, Node):
+        again: NodeBase = Node("there", pair.there.folder, incarnation=2)
+    else:
+        assert isinstance(pair.there, MemoryNode)
+        again = MemoryNode("there", pair.there._hub, incarnation=2)
+    try:
+        again.host(Actor.start(2), actor_id="named")
+        assert ref.proxy().number.get(timeout=5) == 2
+        assert ref.incarnation == 2
+    finally:
+        again.close()

@@ -1,0 +1,127 @@
+"""Messages that nobody took: counted, kept for a while, told in the log, and sent again on request.
+
+An actor system loses messages to the dead by design; what it must not do is lose them unseen.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
+
+KEPT = 1_000
+"""How many a process keeps; older ones stay counted."""
+LOG_BURST = 10
+LOG_PAUSE_S = 60.0
+"""After ten lines within a minute the log is silent until the minute is over."""
+
+
+@dataclass(frozen=True, eq=False)
+class DeadLetter:
+    """A message that was not taken.
+
+    Attributes:
+        target: whom it was for, in words.
+        message: what it said.
+        reason: why it was not taken: `stopped`, `unknown`, `expired`, `dropped`, `refused`.
+        size_bytes: on the wire; 0 when it never was there.
+        when_s: when (monotonic).
+    """
+
+    target: str
+    message: Any
+    reason: str
+    size_bytes: int
+    when_s: float
+
+
+class DeadLetters:
+    """The dead letters of one process. Any thread.
+
+    Args:
+        kept: how many are kept.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, kept: int = KEPT, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._letters: deque[DeadLetter] = deque(maxlen=kept)
+        self._counts: dict[str, int] = {}
+        self._logged = 0
+        self._silent_until_s = 0.0
+        self._unlogged = 0
+
+    def add(self, target: str, message: Any, reason: str, size_bytes: int = 0) -> None:  # noqa: ANN401 - any message
+        """Take one note of a message."""
+        now_s = self._clock()
+        with self._lock:
+            self._letters.append(DeadLetter(target, message, reason, size_bytes, now_s))
+            self._counts[reason] = self._counts.get(reason, 0) + 1
+            line = self._line(target, reason, now_s)
+        if line:
+            _log.warning(line)
+
+    def counts(self) -> dict[str, int]:
+        """How many there were, by reason."""
+        with self._lock:
+            return dict(self._counts)
+
+    def __len__(self) -> int:
+        return len(self._letters)
+
+    def letters(self) -> list[DeadLetter]:
+        """Those that are kept, the oldest first."""
+        with self._lock:
+            return list(self._letters)
+
+    def replay(
+        self,
+        send: Callable[[DeadLetter], None],
+        which: Callable[[DeadLetter], bool] = lambda _letter: True,
+    ) -> int:
+        """Send some again; what is sent is kept no more.
+
+        Args:
+            send: sends one; a letter that it raises for is kept, and the error passes on.
+            which: those to send.
+
+        Returns:
+            How many were sent.
+        """
+        sent = 0
+        for letter in self.letters():
+            if not which(letter):
+                continue
+            send(letter)
+            with self._lock:
+                if letter in self._letters:
+                    self._letters.remove(letter)
+            sent += 1
+        return sent
+
+    def _line(self, target: str, reason: str, now_s: float) -> str:
+        """What to log, if anything: ten lines a minute at most."""
+        if now_s >= self._silent_until_s:
+            missed, self._unlogged, self._logged = self._unlogged, 0, 0
+            self._silent_until_s = now_s + LOG_PAUSE_S
+            if missed:
+                self._logged = 1
+                return f"dead letter for {target}: {reason} (and {missed} before it, not logged)"
+        if self._logged >= LOG_BURST:
+            self._unlogged += 1
+            return ""
+        self._logged += 1
+        return f"dead letter for {target}: {reason}"
+
+
+DEAD_LETTERS = DeadLetters()
+"""Those of this process."""

@@ -1,0 +1,154 @@
+"""The answer to a request, once it is there."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from . import waiting
+from .waiter import LOCK_PARKING, Parking, Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from .address import Address
+    from .remote import RemoteRef
+
+    ExcInfo = (
+        tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    )
+
+
+class _FutureWaiter(Waiter):
+    def __init__(self, future: AskFuture) -> None:
+        super().__init__()
+        self._future = future
+
+    def ready(self) -> bool:
+        return self._future.done
+
+
+class AskFuture(pykka.Future[Any]):
+    """A future that is set once: the first answer counts, and later ones are dropped.
+
+    pykka's own raises at the second, in the thread of the actor that answers, which then dies
+    without a word. Any thread may set it and any number may wait; who waits does the node's I/O.
+
+    Attributes:
+        done: whether the answer is there.
+        deadline_s: when the request's time is over (monotonic); None for never.
+        corr: the request's number; 0 for one that has none yet.
+    """
+
+    # Class attributes are the defaults: a future that is answered at once sets two of its own.
+    done = False
+    deadline_s: float | None = None
+    corr = 0
+    parking: Parking = LOCK_PARKING
+    ref: RemoteRef | None = None
+    target: Callable[[], Address] | None = None
+    on_expired: Callable[[AskFuture], None] | None = None
+    _value: Any = None
+    _error: BaseException | None = None
+    _waiters: list[Waiter] | None = None
+
+    _get_hook = None
+    _get_hook_result: Any = None
+    _is_hook_done = False
+
+    def __init__(self) -> None:  # pyright: ignore[reportMissingSuperCall] - its two are above
+        pass
+
+    def get(self, *, timeout: float | None = None) -> Any:  # noqa: ANN401 - as pykka says
+        """The answer.
+
+        Raises:
+            pykka.Timeout: it did not come within `timeout` seconds, or its time is over.
+            Exception: the answer is an exception.
+        """
+        if self._get_hook is not None:
+            if not self._is_hook_done:
+                self._get_hook_result = self._get_hook(timeout)
+                self._is_hook_done = True
+            return self._get_hook_result
+        if not self.done:
+            self._wait(timeout)
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def set(self, value: Any = None) -> None:  # noqa: ANN401 - as pykka says
+        """Set the answer; dropped when there is one."""
+        if not self.done:
+            self._value = value
+            self.done = True
+            if self._waiters is not None:
+                self._wake()
+
+    def set_exception(self, exc_info: Any = None) -> None:  # noqa: ANN401 - as pykka says
+        """Let it be an exception: the one given, or the one being handled."""
+        info: ExcInfo = exc_info or sys.exc_info()
+        kind, error, trace = info
+        if error is None:
+            error = RuntimeError("no exception was given") if kind is None else kind()
+        self.fail(error if trace is None else error.with_traceback(trace))
+
+    def fail(self, error: BaseException) -> bool:
+        """Let it be this exception; False when it was set already."""
+        if self.done:
+            return False
+        self._error = error
+        self.done = True
+        if self._waiters is not None:
+            self._wake()
+        return True
+
+    def _wake(self) -> None:
+        for waiter in tuple(self._waiters or ()):
+            waiter.wake()
+
+    def _wait(self, timeout: float | None) -> None:
+        until_s = self.deadline_s
+        if timeout is not None:
+            limit_s = time.monotonic() + timeout
+            until_s = limit_s if until_s is None else min(until_s, limit_s)
+        waiter = _FutureWaiter(self)
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(waiter)
+        try:
+            is_ready = self._park(waiter, until_s)
+        finally:
+            self._waiters.remove(waiter)
+        if not is_ready and not self.done:
+            self._expire(until_s, timeout)
+
+    def _park(self, waiter: Waiter, until_s: float | None) -> bool:
+        observer, actor = waiting.wait_observer(), waiting.current_actor()
+        if observer is None or actor is None or self.target is None:
+            return self.parking.wait(waiter, until_s)
+        soon_s = time.monotonic() + waiting.THRESHOLD_S
+        if until_s is not None and until_s <= soon_s:
+            return self.parking.wait(waiter, until_s)
+        if self.parking.wait(waiter, soon_s):
+            return True
+        self.corr = self.corr or waiting.next_corr()
+        waiting.watch(self)
+        observer.enter(actor.owner_urn, self.target(), self.corr)
+        try:
+            return self.parking.wait(waiter, until_s)
+        finally:
+            observer.leave(self.corr)
+            waiting.unwatch(self)
+
+    def _expire(self, until_s: float | None, timeout: float | None) -> None:
+        if until_s == self.deadline_s:
+            over = pykka.Timeout("no answer came before the request's deadline")
+            if self.fail(over) and self.on_expired is not None:
+                self.on_expired(self)
+            return
+        raise pykka.Timeout(f"{timeout} seconds")

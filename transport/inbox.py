@@ -1,0 +1,386 @@
+"""The mailbox of an actor: bounded, with a control lane, for messages from here and elsewhere."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pykka import ActorDeadError
+
+from . import waiting
+from .dead_letters import DEAD_LETTERS
+from .errors import MailboxFull
+from .future import AskFuture
+from .mailbox import Overflow
+from .pykka_parts import ActorStop, Envelope
+from .waiter import LOCK_PARKING, SLEEPING, Parking, Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .address import Address
+    from .dead_letters import DeadLetters
+
+_WINDOW = 4_096
+_LANE_RECORD = 4
+"""Fields of a record that is told; one that is asked has more."""
+
+
+@dataclass(frozen=True)
+class MailboxSpec:
+    """How much a mailbox holds, and what happens when it is full.
+
+    Local messages count by number; messages from other processes also by their bytes. Of these each
+    peer may have `window` messages and `max_bytes` bytes in the mailbox, beyond which its senders
+    are held back where they are, by the same policy.
+
+    Attributes:
+        max_messages: ordinary messages it holds. Threads that put at the same moment may each get
+            one more in.
+        max_bytes: of one peer's messages together; one is taken in any case.
+        overflow: wait, refuse, or drop the oldest.
+        block_timeout_s: how long `Overflow.BLOCK` waits before it refuses.
+        priority: the lower number goes out first, equal ones in order; None is by order alone.
+        stop_first: whether a stop overtakes the messages that wait, as pykka's does not.
+    """
+
+    max_messages: int = 10_000
+    max_bytes: int = 16 << 20
+    overflow: Overflow = Overflow.BLOCK
+    block_timeout_s: float = 5.0
+    priority: Callable[[Any], int] | None = None
+    stop_first: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.max_messages, self.max_bytes) < 1 or self.block_timeout_s < 0:
+            raise ValueError("a mailbox has room for at least one message and one byte")
+
+    @property
+    def window(self) -> int:
+        """How many messages of one peer it holds."""
+        return min(self.max_messages, _WINDOW)
+
+    @property
+    def sender_wait_s(self) -> float:
+        """How long a sender waits for room."""
+        return 0.0 if self.overflow is Overflow.REJECT else self.block_timeout_s
+
+
+DEFAULT_SPEC = MailboxSpec()
+
+
+class Port(Protocol):
+    """Where a message from elsewhere came in."""
+
+    used: int
+    used_bytes: int
+    quantum: int
+    quantum_bytes: int
+
+    def grant(self) -> None:
+        """Give the sender back the room of what was taken out."""
+        ...
+
+    def reply(self, corr: int, deadline_s: float) -> Any:  # noqa: ANN401 - looks like a future
+        """What takes the answer to a request."""
+        ...
+
+
+class _Heap:
+    """As much of a deque as the mailbox uses, by priority."""
+
+    def __init__(self, priority: Callable[[Any], int]) -> None:
+        self._priority = priority
+        self._serial = itertools.count()
+        self._items: list[tuple[int, int, Any]] = []
+        self._lock = threading.Lock()
+
+    def append(self, item: Any) -> None:  # noqa: ANN401 - envelope or record
+        message = _message(item)
+        with self._lock:
+            heapq.heappush(self._items, (self._priority(message), next(self._serial), item))
+
+    def extend(self, items: list[Any]) -> None:
+        for item in items:
+            self.append(item)
+
+    def popleft(self) -> Any:  # noqa: ANN401 - envelope or record
+        with self._lock:
+            return heapq.heappop(self._items)[2]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([item for _, _, item in self._items])
+
+
+class ActorInbox(Waiter):
+    """An actor's mailbox, for pykka's `_create_actor_inbox`.
+
+    `get` and `empty` belong to the actor's thread, the rest to any. Control messages (a stop, and
+    what `put_control` is given) go out first, whatever waits.
+
+    Args:
+        spec: its bounds.
+        name: how errors call it.
+        dead_letters: for what nobody will take out.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        spec: MailboxSpec = DEFAULT_SPEC,
+        name: str = "mailbox",
+        *,
+        dead_letters: DeadLetters = DEAD_LETTERS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.name = name
+        self.owner_urn = ""
+        self.owner_key = ""
+        self.address: Callable[[], Address] | None = None
+        self.parking: Parking = LOCK_PARKING
+        self.dropped = 0
+        self.expired = 0
+        self._dead_letters = dead_letters
+        self._clock = clock
+        self._ordinary: deque[Any] | _Heap = _Heap(spec.priority) if spec.priority else deque()
+        self._control: deque[Any] = deque()
+        self._max = spec.max_messages
+        self._stop_first = spec.stop_first
+        self._stopped: threading.Event | None = None
+        self._is_closed = False
+        self._is_entered = False
+        self._slot = Envelope[Any](None)
+        self._reply: Any = None
+        self._record: Any = None
+        self._room = threading.Condition(threading.Lock())
+        self._blocked = 0
+
+    def bind(self, urn: str, stopped: threading.Event) -> None:
+        """Say whose it is, and how to know that the actor has stopped."""
+        self.owner_urn = self.owner_key = self.name = urn
+        self._stopped = stopped
+
+    def __len__(self) -> int:
+        """Messages waiting."""
+        return len(self._ordinary) + len(self._control)
+
+    def ready(self) -> bool:
+        """Whether `get` has something to give."""
+        return bool(self._ordinary) or bool(self._control)
+
+    def put(self, envelope: Envelope[Any]) -> None:
+        """Add a message of this process.
+
+        Raises:
+            MailboxFull: there is no room (by the policy: at once, or after the waiting time).
+        """
+        if envelope.reply_to is not None:
+            self._expect(envelope.reply_to)
+        if self._stop_first and envelope.message.__class__ is ActorStop:
+            self._control.append(envelope)
+        else:
+            if len(self._ordinary) >= self._max:
+                self._make_room()
+            self._ordinary.append(envelope)
+        if self._is_closed:
+            self._refuse_rest()
+        if self.state:
+            self.wake()
+
+    def put_stop(self, envelope: Envelope[Any]) -> None:
+        """Add a stop from elsewhere: first, or in its place, as the mailbox's spec says."""
+        if self._stop_first:
+            self.put_control(envelope)
+            return
+        self._ordinary.append(envelope)
+        if self._is_closed:
+            self._refuse_rest()
+        if self.state:
+            self.wake()
+
+    def put_control(self, envelope: Envelope[Any]) -> None:
+        """Add a message that goes out before all others, and for which there is always room."""
+        self._control.append(envelope)
+        if self._is_closed:
+            self._refuse_rest()
+        if self.state:
+            self.wake()
+
+    def take_over(self, envelopes: deque[Envelope[Any]]) -> None:
+        """Begin with what waited in another mailbox, which is emptied."""
+        while envelopes:
+            self._ordinary.append(envelopes.popleft())
+
+    def extend(self, records: list[Any]) -> None:
+        """Add what came over one link, in the thread that read it.
+
+        There is room for it: its sender was told how much there is.
+        """
+        self._ordinary.extend(records)
+        if len(self._ordinary) > self._max and self.spec.overflow is Overflow.DROP_OLDEST:
+            self._drop_to(self._max)
+        if self._is_closed:
+            self._refuse_rest()
+        if self.state == SLEEPING:
+            self.wake()
+
+    def get(self) -> Envelope[Any]:
+        """Wait for the next message, and take it out."""
+        self._record = self._reply = None
+        if not self._is_entered:
+            self._is_entered = True
+            waiting.enter_actor(self)
+        while True:
+            try:
+                item = (self._control or self._ordinary).popleft()
+            except IndexError:
+                self.parking.wait(self, None)
+                continue
+            if self._blocked:
+                self._let_in()
+            if item.__class__ is not list:
+                self._reply = item.reply_to
+                local: Envelope[Any] = item
+                return local
+            port = item[0]
+            port.used += 1
+            port.used_bytes += item[1]
+            if port.used >= port.quantum or port.used_bytes >= port.quantum_bytes:
+                port.grant()
+            slot = self._slot
+            if len(item) > _LANE_RECORD:
+                if item[5] < self._clock():
+                    self._note_expired(item)
+                    continue
+                self._record = item
+                self._reply = slot.reply_to = port.reply(item[4], item[5])
+            else:
+                slot.reply_to = None
+            slot.message = item[3]
+            return slot
+
+    def empty(self) -> bool:
+        """Whether nothing waits.
+
+        pykka asks in its teardown alone: then what waits is answered or becomes dead letters, and
+        so is what comes later; nobody is left waiting for a mailbox that is read no more.
+        """
+        if self._stopped is not None and self._stopped.is_set():
+            self._is_closed = True
+            self._stopped.set()
+            self._refuse_rest()
+            with self._room:
+                self._room.notify_all()
+        return not self.ready()
+
+    def fail_current(self, error: Exception) -> None:
+        """Answer the request in hand, which the actor will not come to answer."""
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            reply.set_exception((type(error), error, None))
+
+    def call_chain(self) -> tuple[str, ...]:
+        """Who waits for what the actor does now, itself last."""
+        record = self._record
+        if record is None or len(record) <= _LANE_RECORD + 2 or record[5] < self._clock():
+            return (self.owner_key,)
+        return (*record[6], self.owner_key)
+
+    def holds(self, peer: str, corr: int) -> bool:
+        """Whether a peer's request waits here or is in the actor's hands, unanswered. Any thread."""
+        while True:
+            try:
+                records = [self._record, *self._ordinary]
+            except RuntimeError:  # somebody put or took meanwhile
+                continue
+            return any(
+                isinstance(record, list)
+                and len(record) > _LANE_RECORD
+                and record[4] == corr
+                and record[0].session.peer == peer
+                for record in records
+            )
+
+    def _expect(self, reply: Any) -> None:  # noqa: ANN401 - a future
+        if isinstance(reply, AskFuture):
+            reply.target = self.address or None
+
+    def _make_room(self) -> None:
+        overflow = self.spec.overflow
+        if overflow is Overflow.DROP_OLDEST:
+            self._drop_to(self._max - 1)
+            return
+        # An actor that waits for room in its own mailbox waits for itself.
+        if overflow is Overflow.BLOCK and waiting.current_actor() is not self:
+            with self._room:
+                self._blocked += 1
+                try:
+                    self._room.wait_for(self._has_room, self.spec.block_timeout_s)
+                finally:
+                    self._blocked -= 1
+        if not self._has_room():
+            raise MailboxFull(self.name, len(self._ordinary), 0)
+
+    def _has_room(self) -> bool:
+        return self._is_closed or len(self._ordinary) < self._max
+
+    def _let_in(self) -> None:
+        with self._room:
+            self._room.notify()
+
+    def _drop_to(self, count: int) -> None:
+        while len(self._ordinary) > count:
+            try:
+                item = self._ordinary.popleft()
+            except IndexError:
+                return
+            self.dropped += 1
+            full = MailboxFull(self.name, self._max, 0)
+            self._refuse(item, "dropped", full)
+
+    def _refuse_rest(self) -> None:
+        """Answer all that nobody will take out."""
+        while self._control or self._ordinary:
+            try:
+                item = (self._control or self._ordinary).popleft()
+            except IndexError:
+                return
+            dead = ActorDeadError(f"{self.name} stopped before handling the message")
+            self._refuse(item, "stopped", dead)
+
+    def _refuse(self, item: Any, reason: str, error: Exception) -> None:  # noqa: ANN401 - envelope or record
+        message, size_bytes = _message(item), 0
+        if item.__class__ is list:
+            port, size_bytes = item[0], item[1]
+            port.used += 1
+            port.used_bytes += size_bytes
+            port.grant()
+            reply = port.reply(item[4], item[5]) if len(item) > _LANE_RECORD else None
+        else:
+            reply = item.reply_to
+        if message.__class__ is ActorStop:
+            if reply is not None:
+                reply.set(None)
+        elif reply is not None:
+            reply.set_exception((type(error), error, None))
+        else:
+            self._dead_letters.add(self.name, message, reason, size_bytes)
+
+    def _note_expired(self, record: list[Any]) -> None:
+        self.expired += 1
+        self._dead_letters.add(self.name, _message(record), "expired", record[1])
+
+
+def _message(item: Any) -> Any:  # noqa: ANN401 - any message
+    """What an envelope or a record says."""
+    return item[3] if item.__class__ is list else item.message

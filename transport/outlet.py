@@ -1,0 +1,76 @@
+"""What a link's end needs of its node, and keeps of each actor at the other end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .errors import NodeError
+from .waiter import Parking, Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from . import wire
+    from .hosting import Hosting
+    from .limits import NodeLimits
+    from .session import Session
+    from .traffic import Traffic
+
+
+class LinkClosed(NodeError):
+    """The link ended before the message was on it."""
+
+
+class SessionOwner(Protocol):
+    """What a session needs of its node."""
+
+    name: str
+    incarnation: int
+    limits: NodeLimits
+    hosting: Hosting
+    traffic: Traffic
+    parking: Parking
+    clock: Callable[[], float]
+
+    def new_codec(self) -> wire.Codec:
+        """A codec for one link."""
+        ...
+
+    def take_control(self, session: Session, record: list[Any]) -> None:
+        """A record that is about nodes; in the thread that reads."""
+        ...
+
+    def nudge(self) -> None:
+        """Something waits to be flushed."""
+        ...
+
+    def say_down(self, session: Session, actor_id: str, incarnation: int) -> None:
+        """Tell a peer that an actor is not here."""
+        ...
+
+    def may_wait(self) -> bool:
+        """Whether this thread may wait for room."""
+        ...
+
+
+class Room(Waiter):
+    """A sender's wait until a link or an actor's mailbox has room."""
+
+    def __init__(self, is_free: Callable[[], bool]) -> None:
+        super().__init__()
+        self.ready = is_free  # type: ignore[method-assign]
+
+
+class Outlet:
+    """One actor at the other end, as far as sending goes: how much room its mailbox has.
+
+    `room` and `room_bytes` change under the session's lock.
+    """
+
+    __slots__ = ("actor_id", "room", "room_bytes", "session")
+
+    def __init__(self, session: Session, actor_id: str, room: int, room_bytes: int) -> None:
+        self.session = session
+        self.actor_id = actor_id
+        self.room = room
+        self.room_bytes = room_bytes

@@ -1,0 +1,140 @@
+"""The receiving side of a link, for one actor: its mailbox, its sender's room, its answers."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
+
+from . import wire
+from .errors import DecodeError, EncodeError, FrameTooLarge, NodeError
+
+if TYPE_CHECKING:
+    from .hosting import Hosted
+    from .session import Session
+
+_TELL_FIELDS = 4
+_ASK_FIELDS = 6
+
+
+def check_lane(record: list[Any]) -> None:
+    """See that a message is whole, here and not in the actor's thread; a proxy's is rebuilt.
+
+    Raises:
+        DecodeError, LookupError, TypeError: it is not what the protocol says.
+    """
+    if record[0] == wire.TELL:
+        if len(record) > _TELL_FIELDS:
+            del record[_TELL_FIELDS:]
+    elif not (isinstance(record[5], float) and isinstance(record[4], int)):
+        raise DecodeError("a request has no number or no deadline")
+    elif len(record) > _ASK_FIELDS and not isinstance(record[6], list):
+        raise DecodeError("a call chain is no array")
+    if record[2]:
+        record[3] = _rebuild(record[2], record[3])
+    else:
+        _ = record[3]
+
+
+def _rebuild(form: int, body: Any) -> Any:  # noqa: ANN401 - what pykka's proxies send
+    if form == wire.PROXY_CALL:
+        path, args, kwargs = body
+        return ProxyCall(tuple(path), tuple(args), dict(kwargs))
+    if form == wire.PROXY_GET:
+        return ProxyGetAttr(tuple(body[0]))
+    if form == wire.PROXY_SET:
+        path, value = body
+        return ProxySetAttr(tuple(path), value)
+    raise DecodeError(f"the form {form} of a message is unknown")
+
+
+def to_form(message: Any) -> tuple[int, Any]:  # noqa: ANN401 - any message
+    """How a message travels: its form, and its body."""
+    kind = message.__class__
+    if kind is ProxyCall:
+        return wire.PROXY_CALL, (message.attr_path, message.args, message.kwargs)
+    if kind is ProxyGetAttr:
+        return wire.PROXY_GET, (message.attr_path,)
+    if kind is ProxySetAttr:
+        return wire.PROXY_SET, (message.attr_path, message.value)
+    return wire.RAW, message
+
+
+class WireReply:
+    """Takes an actor's answer to a request from elsewhere; the first one counts.
+
+    Looks like a future to pykka, and sends in the actor's own thread.
+    """
+
+    __slots__ = ("_corr", "_deadline_s", "_is_done", "_session")
+
+    def __init__(self, session: Session, corr: int, deadline_s: float) -> None:
+        self._session = session
+        self._corr = corr
+        self._deadline_s = deadline_s
+        self._is_done = False
+
+    def set(self, value: Any = None) -> None:  # noqa: ANN401 - as pykka says
+        """Send the answer.
+
+        Raises:
+            EncodeError, FrameTooLarge: it cannot be said; pykka then sends that as the answer.
+        """
+        if not self._is_done:
+            self._session.answer((wire.REPLY, self._corr, value), self._deadline_s)
+            self._is_done = True
+
+    def set_exception(self, exc_info: Any = None) -> None:  # noqa: ANN401 - as pykka says
+        """Send an exception: the one given, or the one being handled."""
+        if self._is_done:
+            return
+        self._is_done = True
+        error = (exc_info or sys.exc_info())[1] or RuntimeError("no exception was given")
+        try:
+            self._session.answer_error(self._corr, error, self._deadline_s)
+        except (EncodeError, FrameTooLarge) as problem:
+            self._session.answer_error(self._corr, problem, self._deadline_s)
+
+
+class ActorPort:
+    """Where one peer's messages for one actor come in.
+
+    Attributes:
+        box: what came with the chunk that is being read.
+        used: messages the actor took out since the sender was last given room.
+    """
+
+    __slots__ = ("box", "hosted", "inbox", "quantum", "quantum_bytes", "session", "used",
+                 "used_bytes")  # fmt: skip
+
+    def __init__(self, session: Session, hosted: Hosted) -> None:
+        self.session = session
+        self.hosted = hosted
+        self.inbox = hosted.inbox
+        self.box: list[Any] = []
+        self.used = 0
+        self.used_bytes = 0
+        spec = hosted.inbox.spec
+        self.quantum = max(1, spec.window // 2)
+        self.quantum_bytes = max(1, spec.max_bytes // 2)
+
+    def deliver(self) -> None:
+        """Hand the box over. In the thread that reads."""
+        if self.box:
+            box, self.box = self.box, []
+            self.inbox.extend(box)
+
+    def grant(self) -> None:
+        """Give the sender back the room of what was taken out. In the actor's thread."""
+        used, used_bytes = self.used, self.used_bytes
+        self.used -= used
+        self.used_bytes -= used_bytes
+        try:
+            self.session.post((wire.CREDIT, self.hosted.actor_id, used, used_bytes), now=True)
+        except NodeError:
+            return  # nobody is left to be given any
+
+    def reply(self, corr: int, deadline_s: float) -> WireReply:
+        """What takes the answer to a request."""
+        return WireReply(self.session, corr, deadline_s)

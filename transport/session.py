@@ -1,0 +1,355 @@
+"""One node's end of its link to another: what is sent, what is awaited, and who gets what came.
+
+No I/O here: `_transmit` is given by the kind of link.
+"""
+
+from __future__ import annotations
+
+import logging
+from _thread import allocate_lock
+from typing import TYPE_CHECKING, Any
+
+from . import failures, wire
+from .errors import DecodeError, EncodeError, FrameTooLarge, MailboxFull, PeerTooSlow
+from .outlet import LinkClosed, Outlet, Room, SessionOwner
+from .ports import ActorPort, check_lane
+from .pykka_parts import ActorStop, Envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .future import AskFuture
+    from .remote import RemoteRef
+    from .waiter import Waiter
+
+_log = logging.getLogger(__name__)
+
+
+class Session:
+    """One end of a link. `post` and what calls it may be called from any thread.
+
+    Attributes:
+        peer: the other node's name; "" until it is known.
+        incarnation: of the other node; 0 until it is known.
+        closed: why it ended; "" while it lives.
+        clogged: so much waits to be sent that senders must wait.
+    """
+
+    def __init__(self, owner: SessionOwner, peer: str = "") -> None:
+        self.peer = peer
+        self.incarnation = 0
+        self.closed = ""
+        self.clogged = False
+        self.greeted = False
+        self.since_s = owner.clock()
+        self.owner = owner
+        self.lock = allocate_lock()
+        self.pending: dict[int, AskFuture] = {}
+        self.outlets: dict[str, Outlet] = {}
+        self.codec = owner.new_codec()
+        self._encode = self.codec.encode
+        self._ports: dict[str, ActorPort] = {}
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._last_s = 0.0
+        self._clock = owner.clock
+        self._limit = owner.limits.max_frame_bytes - wire.HEAD_BYTES
+        self._flush_bytes = owner.limits.flush_bytes
+        self._cold_s = owner.limits.cold_s
+        self._rooms: list[Waiter] = []
+
+    # Sending.
+
+    def post(self, record: tuple[Any, ...], *, now: bool = False) -> int:
+        """Put a record on its way; its size.
+
+        It goes out at once if the link was quiet, if enough waits already, or if `now`; else
+        with the next flush: at the end of a turn, before any wait, or by the service thread.
+
+        Raises:
+            LinkClosed: the link has ended.
+            EncodeError, FrameTooLarge: it cannot be said.
+        """
+        with self.lock:
+            if self.closed:
+                raise LinkClosed(self.peer, self.closed)
+            return self._add(record, now=now)
+
+    def post_ask(self, record: tuple[Any, ...], future: AskFuture | None) -> None:
+        """Put a request on its way that uses up no room in a mailbox. See `post`."""
+        with self.lock:
+            if self.closed:
+                raise LinkClosed(self.peer, self.closed)
+            if future is not None:
+                self.pending[future.corr] = future
+            try:
+                self._add(record, now=True)
+            except BaseException:
+                if future is not None:
+                    self.pending.pop(future.corr, None)
+                raise
+
+    def post_to(
+        self, outlet: Outlet, record: tuple[Any, ...], future: AskFuture | None = None
+    ) -> None:
+        """Put a message for an actor on its way, using up room in its mailbox. See `post`."""
+        with self.lock:
+            if self.closed:
+                raise LinkClosed(self.peer, self.closed)
+            if future is not None:
+                self.pending[future.corr] = future
+                try:
+                    size_bytes = self._add(record)
+                except BaseException:
+                    del self.pending[future.corr]
+                    raise
+            else:
+                size_bytes = self._add(record)
+            outlet.room -= 1
+            outlet.room_bytes -= size_bytes
+
+    def _add(self, record: tuple[Any, ...], *, now: bool = False) -> int:
+        try:
+            data = self._encode(record)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise EncodeError(str(error) or type(error).__name__) from error
+        size_bytes = len(data)
+        if size_bytes >= self._flush_bytes:
+            self._add_large(data)
+            return size_bytes
+        self._out.append(data)
+        self._out_bytes += size_bytes
+        if self._out_bytes < self._flush_bytes and not now:
+            now_s = self._clock()
+            is_cold = now_s - self._last_s >= self._cold_s
+            self._last_s = now_s
+            if not is_cold:
+                self.owner.nudge()
+                return size_bytes
+        self._send_out()
+        return size_bytes
+
+    def _add_large(self, data: bytes) -> None:
+        """A message of that size travels in a frame of its own, and is not copied again."""
+        if len(data) > self._limit:
+            raise FrameTooLarge(len(data), self._limit)
+        self._send_out()
+        self._out.append(data)
+        self._out_bytes = len(data)
+        self._send_out()
+
+    def _send_out(self) -> None:
+        out = self._out
+        if out:
+            total = self._out_bytes
+            self._out = []
+            self._out_bytes = 0
+            self.owner.traffic.sent += len(out)
+            head = wire.frame_head(len(out), total)
+            out.insert(0, head)
+            self._transmit(out, total + len(head))
+
+    def flush(self) -> None:
+        """Send what waits. Never blocks: what the system does not take waits on."""
+        if self._out:
+            with self.lock:
+                if not self.closed:
+                    self._send_out()
+
+    def _transmit(self, parts: list[bytes], total: int) -> None:
+        """Send a frame, or keep what the system does not take. The lock is held."""
+        raise NotImplementedError
+
+    def make_way(self, outlet: Outlet, name: str, until_s: float, block_s: float) -> None:
+        """Wait until the link and the actor's mailbox have room.
+
+        Raises:
+            MailboxFull: the actor did not make room in time.
+            PeerTooSlow: the other node did not read in time.
+        """
+
+        def is_free() -> bool:
+            return bool(self.closed) or (
+                outlet.room > 0 and outlet.room_bytes > 0 and not self.clogged
+            )
+
+        started_s = self._clock()
+        until_s = min(until_s, started_s + block_s)
+        if not self._wait_for_room(is_free, until_s):
+            waited_s = self._clock() - started_s
+            if self.clogged:
+                raise PeerTooSlow(self.peer, self._backlog_bytes(), waited_s)
+            raise MailboxFull(name, len(self.pending), 0)
+
+    def _wait_for_room(self, is_free: Callable[[], bool], until_s: float) -> bool:
+        if is_free():
+            return True
+        if not self.owner.may_wait():
+            return False
+        room = Room(is_free)
+        self._rooms.append(room)
+        try:
+            return self.owner.parking.wait(room, until_s)
+        finally:
+            self._rooms.remove(room)
+
+    def made_room(self) -> None:
+        """Wake the senders that wait."""
+        for room in tuple(self._rooms):
+            room.wake()
+
+    def _backlog_bytes(self) -> int:
+        return self._out_bytes
+
+    # Answering.
+
+    def answer(self, record: tuple[Any, ...], until_s: float) -> None:
+        """Send an answer. An asker that does not read does not hold its actor longer than that.
+
+        Raises:
+            EncodeError, FrameTooLarge: the answer cannot be said.
+        """
+        limit_s = min(until_s, self._clock() + self.owner.limits.send_timeout_s)
+        if self.clogged and not self._wait_for_room(lambda: not self.clogged, limit_s):
+            self.owner.traffic.answers_dropped += 1
+            return
+        try:
+            self.post(record)
+        except LinkClosed:
+            self.owner.traffic.answers_dropped += 1
+
+    def answer_error(self, corr: int, error: BaseException, until_s: float) -> None:
+        """Send an exception as the answer."""
+        described = failures.to_wire(error, self.is_data)
+        self.answer((wire.ERROR, corr, described), until_s)
+
+    def is_data(self, value: object) -> bool:
+        """Whether a value has a form on the wire."""
+        try:
+            with self.lock:
+                self._encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            return False
+        return True
+
+    # Receiving: in the one thread that reads at the moment.
+
+    def take(self, body: bytes | bytearray | memoryview) -> None:
+        """Deal with a frame.
+
+        Raises:
+            DecodeError: it is not what the protocol says; the link is of no more use.
+        """
+        if self.closed:
+            self.owner.traffic.stale += 1
+            return
+        records = wire.decode(self.codec, body)
+        if not self.greeted:
+            self._greet(records)
+        share = len(body) // (len(records) or 1)
+        self.owner.traffic.received += len(records)
+        touched: list[ActorPort] = []
+        rest = iter(records)
+        for record in rest:
+            try:
+                kind = record[0]
+                if kind == wire.TELL or kind == wire.ASK:  # noqa: PLR1714 - the hot path
+                    port = self._ports.get(record[1]) or self._open_port(record)
+                    if port is None:
+                        continue
+                    check_lane(record)
+                    record[0] = port
+                    record[1] = share
+                    if not port.box:
+                        touched.append(port)
+                    port.box.append(record)
+                elif kind == wire.REPLY:
+                    future = self.pending.pop(record[1], None)
+                    if future is None:
+                        self.owner.traffic.late += 1
+                    else:
+                        future.set(record[2])
+                else:
+                    self._take_other(kind, record)
+                    if self.closed:  # it was refused: what it says besides is nobody's
+                        self.owner.traffic.stale += sum(1 for _ in rest)
+                        return
+            except (LookupError, TypeError, ValueError, DecodeError) as error:
+                self.owner.traffic.malformed += 1
+                _log.warning("a record of node %r is malformed: %r", self.peer, error)
+        for port in touched:
+            port.deliver()
+
+    def _greet(self, records: list[Any]) -> None:
+        first = records[0] if records else None
+        if not isinstance(first, list) or first[:1] not in ([wire.HELLO], [wire.BYE]):
+            raise DecodeError("the first record must be a hello")
+
+    def _take_other(self, kind: int, record: list[Any]) -> None:
+        if record.__class__ is not list:
+            raise DecodeError("a record is no array")
+        if kind == wire.ERROR:
+            future = self.pending.pop(record[1], None)
+            if future is None:
+                self.owner.traffic.late += 1
+            else:
+                future.fail(failures.from_wire(record[2]))
+        elif kind == wire.CREDIT:
+            self._take_credit(record[1], record[2], record[3])
+        elif kind == wire.STOP:
+            self._take_stop(record)
+        else:
+            self.owner.take_control(self, record)
+
+    def _take_credit(self, actor_id: str, count: int, size_bytes: int) -> None:
+        outlet = self.outlets.get(actor_id)
+        if outlet is not None:
+            with self.lock:
+                outlet.room += count
+                outlet.room_bytes += size_bytes
+            self.made_room()
+
+    def _take_stop(self, record: list[Any]) -> None:
+        port = self._ports.get(record[1]) or self._open_port(record)
+        if port is None:
+            return
+        port.deliver()
+        reply: Any = port.reply(record[2], record[3]) if record[2] else None
+        port.inbox.put_stop(Envelope(ActorStop(), reply))
+
+    def _open_port(self, record: list[Any]) -> ActorPort | None:
+        """Where an actor's messages go in; None when there is no such actor, and that is said."""
+        kind, actor_id = record[0], record[1]
+        hosted = self.owner.hosting.find(actor_id)
+        if hosted is not None:
+            port = ActorPort(self, hosted)
+            self._ports[actor_id] = port
+            return port
+        self.owner.hosting.refuse(self, record)
+        if kind == wire.ASK:
+            error = self.owner.hosting.dead_error(actor_id)
+            self.answer_error(record[4], error, record[5])
+        elif kind == wire.STOP and record[2]:
+            self.answer_error(record[2], self.owner.hosting.dead_error(actor_id), record[3])
+        return None
+
+    def close_ports(self, actor_id: str) -> None:
+        """Look the actor up anew with its next message."""
+        self._ports.pop(actor_id, None)
+
+    def end(self, reason: str, error: Callable[[RemoteRef | None], Exception]) -> bool:
+        """The link is over: fail what is awaited, wake who waits. False when it was already.
+
+        Args:
+            reason: why.
+            error: what an asker of this actor gets.
+        """
+        with self.lock:
+            if self.closed:
+                return False
+            self.closed = reason
+            pending, self.pending = self.pending, {}
+        for future in pending.values():
+            future.fail(error(future.ref))
+        self.made_room()
+        return True

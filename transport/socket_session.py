@@ -1,0 +1,171 @@
+"""A link's end on a Unix socket."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from .errors import DecodeError, FrameTooLarge
+from .poller import WRITE
+from .session import Session
+from .wire import FrameBuffer
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from .outlet import SessionOwner
+    from .poller import Poller
+
+_log = logging.getLogger(__name__)
+
+_JOIN_BYTES = 64 << 10
+"""From here on parts are sent as they are; below, one copy into one buffer is quicker."""
+_MAX_PARTS = 1_000
+"""sendmsg(2) takes IOV_MAX, 1,024."""
+
+
+class SocketSession(Session):
+    """One end of a connection. See `Session`; the socket never blocks.
+
+    Args:
+        owner: its node.
+        sock: connected.
+        poller: that watches it.
+        on_end: told in the reading thread, with the reason, when the connection is over.
+        peer: the node that was dialled; "" for a connection that came.
+    """
+
+    def __init__(
+        self,
+        owner: SessionOwner,
+        sock: socket.socket,
+        poller: Poller,
+        on_end: Callable[[SocketSession, str], None],
+        peer: str = "",
+    ) -> None:
+        super().__init__(owner, peer)
+        sock.setblocking(False)  # noqa: FBT003 - the name of the method says it
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._poller = poller
+        self._on_end = on_end
+        self._buffer = FrameBuffer(owner.limits.max_frame_bytes)
+        self._unsent: deque[memoryview] = deque()
+        self._unsent_bytes = 0
+        self._high_bytes = owner.limits.high_water_bytes
+
+    def start(self) -> None:
+        """Have it watched."""
+        self._poller.watch(self._fd, self.on_ready)
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What is still to be sent."""
+        return self._unsent_bytes + self._out_bytes
+
+    def on_ready(self, events: int) -> None:
+        """Read and write what can be. In the thread with the role."""
+        if events & WRITE:
+            self._write_on()
+        if events & ~WRITE:
+            self._read()
+
+    def close_socket(self) -> None:
+        """Give the descriptor back."""
+        self._poller.unwatch(self._fd)
+        with self.lock:
+            self._unsent.clear()
+            self._unsent_bytes = 0
+            self._sock.close()
+
+    def _backlog_bytes(self) -> int:
+        return self.backlog_bytes
+
+    def _transmit(self, parts: list[bytes], total: int) -> None:
+        if self._unsent:
+            self._keep(parts, total)
+            return
+        try:
+            if total < _JOIN_BYTES or len(parts) > _MAX_PARTS:
+                parts = [b"".join(parts)]
+                sent = self._sock.send(parts[0])
+            else:
+                sent = self._sock.sendmsg(parts)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # the reading side sees the end, with all that came before it
+        if sent < total:
+            self._keep(parts, total, sent)
+            self._poller.want_write(self._fd, wanted=True)
+
+    def _keep(self, parts: list[bytes], total: int, sent: int = 0) -> None:
+        self._unsent_bytes += total - sent
+        for part in parts:
+            if sent >= len(part):
+                sent -= len(part)
+            else:
+                self._unsent.append(memoryview(part)[sent:])
+                sent = 0
+        self.clogged = self._unsent_bytes >= self._high_bytes
+
+    def _write_on(self) -> None:
+        with self.lock:
+            if self.closed:
+                return
+            try:
+                self._write_unsent()
+            except BlockingIOError:
+                pass
+            except OSError:
+                return
+            if not self._unsent:
+                self._poller.want_write(self._fd, wanted=False)
+            was_clogged = self.clogged
+            self.clogged = self._unsent_bytes >= self._high_bytes // 2 and was_clogged
+            is_freed = was_clogged and not self.clogged
+        if is_freed:
+            self.made_room()
+
+    def _write_unsent(self) -> None:
+        while self._unsent:
+            parts = [self._unsent[i] for i in range(min(len(self._unsent), 64))]
+            sent = self._sock.sendmsg(parts)
+            self._unsent_bytes -= sent
+            for part in parts:
+                if sent < len(part):
+                    self._unsent[0] = part[sent:]
+                    return
+                sent -= len(part)
+                self._unsent.popleft()
+
+    def _read(self) -> None:
+        """Take what has come, once round, so that a busy peer leaves the others their turn."""
+        buffer = self._buffer
+        try:
+            while True:
+                count = self._sock.recv_into(buffer.space())
+                if not count:
+                    self._ended("the other end closed the connection")
+                    return
+                for body in buffer.advance(count):
+                    self.take(body)
+                if not buffer.is_large:
+                    return
+        except BlockingIOError:
+            return
+        except FrameTooLarge as error:
+            self.owner.traffic.oversize_frames += 1
+            self._ended(str(error))
+        except DecodeError as error:
+            self.owner.traffic.malformed += 1
+            self._ended(str(error))
+        except OSError as error:
+            self._ended(error.strerror or str(error))
+
+    def _ended(self, reason: str) -> None:
+        if self._buffer.pending_bytes:
+            self.owner.traffic.half_frames += 1
+        self._on_end(self, reason)

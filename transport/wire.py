@@ -1,0 +1,222 @@
+"""What actors' nodes say to each other, in bytes.
+
+A frame is four bytes of length, big-endian, and a msgpack array of records; a record is an array
+that begins with its kind. docs/protocol.md lists the kinds and their fields.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import msgpack
+import msgspec
+
+from .errors import DecodeError, EncodeError, FrameTooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VERSION = 1
+
+TELL = 0
+ASK = 1
+REPLY = 2
+ERROR = 3
+CREDIT = 4
+STOP = 5
+DOWN = 6
+UP = 7
+HELLO = 8
+BYE = 9
+CAST = 10
+CALL = 11
+
+RAW = 0
+PROXY_CALL = 1
+PROXY_GET = 2
+PROXY_SET = 3
+
+EXT_REF = 1
+"""The extension type of an actor's address."""
+
+CodecName = Literal["msgspec", "msgpack"]
+
+_LENGTH = struct.Struct(">I")
+_HEAD = struct.Struct(">IBI")
+_ARRAY_32 = 0xDD
+HEAD_BYTES = _HEAD.size - _LENGTH.size
+BUFFER_BYTES = 256 << 10
+
+
+class Codec(NamedTuple):
+    """msgpack in and out; both ways may be called from any thread, unless `needs_lock`."""
+
+    name: CodecName
+    encode: Callable[[Any], bytes]
+    decode: Callable[[Any], Any]
+
+
+def make_codec(
+    name: CodecName,
+    to_ext: Callable[[object], tuple[int, bytes] | None],
+    from_ext: Callable[[int, bytes], Any],
+) -> Codec:
+    """A codec of one link.
+
+    Both write the same bytes. msgspec takes half the time (0.25 us to write and 0.6 us to read a
+    message of 400 bytes, msgpack 0.5 and 1.2), and is what a node takes unless told otherwise.
+
+    Args:
+        name: whose code does it.
+        to_ext: extension type and bytes of an object that is no plain data; None when it has none.
+        from_ext: the object of an extension type and bytes.
+    """
+    return (_msgspec if name == "msgspec" else _msgpack)(to_ext, from_ext)
+
+
+def _msgspec(
+    to_ext: Callable[[object], tuple[int, bytes] | None], from_ext: Callable[[int, bytes], Any]
+) -> Codec:
+    def enc_hook(thing: object) -> object:
+        ext = to_ext(thing)
+        if ext is None:
+            raise TypeError(f"{type(thing).__name__} is no plain data")
+        return msgspec.msgpack.Ext(*ext)
+
+    def ext_hook(code: int, data: memoryview) -> Any:  # noqa: ANN401 - whatever it stands for
+        return from_ext(code, bytes(data))
+
+    encoder = msgspec.msgpack.Encoder(enc_hook=enc_hook)
+    decoder = msgspec.msgpack.Decoder(ext_hook=ext_hook)
+    return Codec("msgspec", encoder.encode, decoder.decode)
+
+
+def _msgpack(
+    to_ext: Callable[[object], tuple[int, bytes] | None], from_ext: Callable[[int, bytes], Any]
+) -> Codec:
+    def default(thing: object) -> object:
+        ext = to_ext(thing)
+        if ext is None:
+            raise TypeError(f"{type(thing).__name__} is no plain data")
+        return msgpack.ExtType(*ext)
+
+    # One packer for a link: its owner's lock is held while it packs.
+    packer = msgpack.Packer(use_bin_type=True, default=default)
+
+    def decode(body: bytes) -> Any:  # noqa: ANN401 - whatever was sent
+        return msgpack.unpackb(body, raw=False, strict_map_key=False, ext_hook=from_ext)
+
+    return Codec("msgpack", packer.pack, decode)
+
+
+def encode(codec: Codec, record: tuple[Any, ...], limit_bytes: int) -> bytes:
+    """One record's bytes.
+
+    Raises:
+        EncodeError: it holds something msgpack cannot say, or is nested too deep.
+        FrameTooLarge: it is over the limit.
+    """
+    try:
+        data = codec.encode(record)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise EncodeError(str(error) or type(error).__name__) from error
+    if len(data) > limit_bytes:
+        raise FrameTooLarge(len(data), limit_bytes)
+    return data
+
+
+def decode(codec: Codec, body: bytes | bytearray | memoryview) -> list[Any]:
+    """The records of one frame's body.
+
+    Raises:
+        DecodeError: the body is not msgpack, or not an array.
+    """
+    try:
+        records = codec.decode(body)
+    # TypeError is a map's key that cannot be one. MemoryError concerns this frame.
+    except (ValueError, TypeError, RecursionError, MemoryError, msgspec.MsgspecError) as error:
+        raise DecodeError(str(error) or type(error).__name__) from error
+    if not isinstance(records, list):
+        raise DecodeError(f"the body is {type(records).__name__}, not an array of records")
+    return records  # pyright: ignore[reportUnknownVariableType] - its items are anything
+
+
+def frame_head(count: int, size_bytes: int) -> bytes:
+    """What goes before `count` encoded records of `size_bytes` together."""
+    return _HEAD.pack(size_bytes + HEAD_BYTES, _ARRAY_32, count)
+
+
+class FrameBuffer:
+    """Takes a stream in any split, and gives out whole frames. No I/O here; one thread at a time.
+
+    The receiver fills `space()`, then calls `advance`. A body that does not fit into the buffer
+    gets memory of its own, of exactly its size, once its length was checked.
+
+    Args:
+        max_frame_bytes: the largest body.
+        size: of the buffer.
+    """
+
+    def __init__(self, max_frame_bytes: int, size: int = BUFFER_BYTES) -> None:
+        self._max_frame_bytes = max_frame_bytes
+        self._size = size
+        self._buffer = bytearray(size)
+        self._view = memoryview(self._buffer)
+        self._start = 0
+        self._end = 0
+        self._large: bytearray | None = None
+        self._large_got = 0
+
+    @property
+    def is_large(self) -> bool:
+        """Whether a body with memory of its own is being received."""
+        return self._large is not None
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of a frame that is not whole; more than 0 at the end is half a frame."""
+        return self._end - self._start + (4 + self._large_got if self._large is not None else 0)
+
+    def space(self) -> memoryview:
+        """Where the next bytes go. What `advance` gave out before is invalid from now on."""
+        if self._large is not None:
+            return memoryview(self._large)[self._large_got :]
+        start, end = self._start, self._end
+        if start:
+            self._view[: end - start] = self._view[start:end]
+            self._start, self._end = 0, end - start
+        return self._view[self._end :]
+
+    def advance(self, count: int) -> list[bytearray | memoryview]:
+        """Take note of `count` received bytes; the bodies that are whole now.
+
+        Raises:
+            FrameTooLarge: the next frame is over the limit; the stream is of no more use.
+        """
+        if self._large is not None:
+            self._large_got += count
+            if self._large_got < len(self._large):
+                return []
+            large, self._large = self._large, None
+            return [large]
+        self._end += count
+        bodies: list[bytearray | memoryview] = []
+        while self._end - self._start >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(self._buffer, self._start)
+            if size > self._max_frame_bytes:
+                raise FrameTooLarge(size, self._max_frame_bytes)
+            end = self._start + 4 + size
+            if end > self._end:
+                self._begin_large(size)
+                break
+            bodies.append(self._view[self._start + 4 : end])
+            self._start = end
+        return bodies
+
+    def _begin_large(self, size: int) -> None:
+        if size + 4 > self._size:
+            self._large = bytearray(size)
+            self._large_got = self._end - self._start - 4
+            self._large[: self._large_got] = self._view[self._start + 4 : self._end]
+            self._start = self._end = 0
