@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.messaging.job import Counter, Job, Message, clock, pool, reply_to
 
@@ -46,8 +46,6 @@ class Counting:
         work_s: how long each message takes besides.
     """
 
-    actor_ref: pykka.ActorRef[Any]
-
     def __init__(self, want: int, manner: str, work_s: float = 0.0) -> None:
         super().__init__()
         self._counter = Counter(want)
@@ -69,8 +67,9 @@ class Counting:
 
     def _hold(self, gate: Path, fill: int) -> None:
         messages = pool(Job("tell", fill))
+        tell = cast("pykka.ThreadingActor", self).actor_ref.tell
         for number in range(fill):
-            self.actor_ref.tell(messages[number % len(messages)])
+            tell(messages[number % len(messages)])
         gate.with_name(FULL).touch()
         while not gate.exists() and gate.parent.exists():
             time.sleep(_LOOK_S)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-from bench.messaging.actors import COUNTS, REPLIES, Counting, stat_message
+from bench.messaging.actors import COUNTS, REPLIES, Counting
 from bench.messaging.drive import drive
 from bench.messaging.job import Job, Message, Values, clock, message, started
-from bench.messaging.local import measure, port
+from bench.messaging.local import measure, port, stat_of
 from bench.messaging.program import main
 from understudy import Actor, ActorSystem, MailboxFull, MailboxSpec
 
@@ -50,7 +50,7 @@ def spawn(job: Job, system: ActorSystem) -> Values:
         ref = system.spawn(Receiver, -1, REPLIES, process=True)
         ref.ask(message(0))
         times.append(clock() - began)
-        found = started(times, ref.ask(stat_message())[2])
+        found = started(times, stat_of(ref).pid)
         ref.stop()
     return found
 
@@ -63,8 +63,8 @@ def from_a_process(job: Job, system: ActorSystem) -> Values:
     ]
     driver = system.spawn(Driver, process=True)
     sent = {"type": "drive", "job": job.to_json(), "receivers": receivers}
-    found: Values = driver.ask(sent, timeout=_JOB_S)
-    return found
+    found: Any = driver.ask(sent, timeout=_JOB_S)
+    return cast("Values", found)
 
 
 def run(job: Job, variant: str) -> Values:
