@@ -8,7 +8,7 @@ import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bench import report as files
 from bench.catalogue import Choice, check_peers, chosen, groups, opened
@@ -118,6 +118,15 @@ def choice(args: argparse.Namespace) -> Choice:
     return Choice(peers_python, check_peers(names, peers_python), args.seconds)
 
 
+def about(how: Choice) -> dict[str, Any]:
+    """The machine, and the peers that are installed."""
+    found = machine()
+    if how.peers_python:
+        names = sorted({one.distribution for one in CONTENDERS.values() if one.distribution})
+        found["peers"] = peer_versions(how.peers_python, names)
+    return found
+
+
 def say(text: str) -> None:
     """Tell how far it is."""
     print(text, file=sys.stderr, flush=True)
@@ -137,15 +146,13 @@ def measure(args: argparse.Namespace) -> int:
         files.check_writable(path)
     seed = random.SystemRandom().randrange(10_000) if args.seed is None else args.seed
     print(f"seed {seed}, {args.rounds} rounds", file=sys.stderr)
+    report = Report(about(how), " ".join(["python -m bench", *sys.argv[1:]]), seed, [])
     with opened(keys, how) as benches:
-        outcomes = [run(bench, args.rounds, seed, say) for bench in benches]
-    about = machine()
-    if how.peers_python:
-        names = sorted({one.distribution for one in CONTENDERS.values() if one.distribution})
-        about["peers"] = peer_versions(how.peers_python, names)
-    report = Report(about, " ".join(["python -m bench", *sys.argv[1:]]), seed, outcomes)
-    if args.json:
-        files.write(args.json, report)
+        for bench in benches:
+            report.outcomes.append(run(bench, args.rounds, seed, say))
+            # Each time: what was measured is not lost when the rest is given up.
+            if args.json:
+                files.write(args.json, report)
     return shown(report, args.picture, before)
 
 

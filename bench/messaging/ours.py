@@ -10,34 +10,15 @@ import os
 from functools import partial
 from typing import Any, cast
 
-from bench.messaging.actors import COUNTS, REPLIES, Counting
-from bench.messaging.drive import drive
-from bench.messaging.job import Job, Message, Values, clock, message, started
-from bench.messaging.local import measure, port, stat_of
+from bench.messaging import our_actors
+from bench.messaging.actors import COUNTS, REPLIES
+from bench.messaging.job import Job, Values, clock, message, started
+from bench.messaging.local import measure, stat_of
+from bench.messaging.our_actors import DeepReceiver, Driver, Receiver
 from bench.messaging.program import main
-from understudy import Actor, ActorSystem, MailboxFull, MailboxSpec
+from understudy import ActorSystem, MailboxFull
 
-_DEEP = 200_000
-_DEEP_BYTES = 1 << 30
 _JOB_S = 300.0
-
-
-class Receiver(Counting, Actor):
-    """A measured actor of ours."""
-
-
-class DeepReceiver(Counting, Actor):
-    """The same with a mailbox for more than is put into it."""
-
-    mailbox = MailboxSpec(max_messages=_DEEP, max_bytes=_DEEP_BYTES)
-
-
-class Driver(Actor):
-    """The sender as an actor."""
-
-    def on_receive(self, message: Message) -> Any:  # noqa: ANN401 - pykka's signature
-        """Do the sender's part of a job with the receivers that came with it."""
-        return drive(Job.from_json(message["job"]), [port(ref) for ref in message["receivers"]])
 
 
 def spawn(job: Job, system: ActorSystem) -> Values:
@@ -69,7 +50,8 @@ def from_a_process(job: Job, system: ActorSystem) -> Values:
 
 def run(job: Job, variant: str) -> Values:
     """Any job."""
-    with ActorSystem(f"bench-{os.getpid()}") as system:
+    # As a program would whose actors import much: their module is imported once, not by each.
+    with ActorSystem(f"bench-{os.getpid()}", preload=[our_actors.__name__]) as system:
         if job.kind == "spawn":
             return spawn(job, system)
         if variant == "peers":

@@ -59,6 +59,7 @@ def start_one(context: Any) -> tuple[float, Any]:  # noqa: ANN401 - contexts sha
 def spawn(job: Job, method: str) -> Values:
     """Processes started one after the other by that start method."""
     context = multiprocessing.get_context(method)
+    context.set_forkserver_preload(["bench.messaging.drive", "bench.messaging.program"])
     times: list[float] = []
     found: Values = {}
     # The first start of a fork server is the server's own.
