@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
@@ -32,11 +32,14 @@ def main(context: ChildContext) -> None:
     Its exit says how: code 0 for an orderly end, else the error is told to the supervisor.
     """
     args = context.args
-    node = Node(args["actor_id"], args["folder"], incarnation=context.incarnation)
+    actor_class = load_class(args["class"])
+    # Who asks for the actor meanwhile waits until it is there.
+    node = Node(
+        args["actor_id"], args["folder"], incarnation=context.incarnation, is_accepting=False
+    )
     system = HostedSystem(args["system"], node)
     system.restartable(args["restartable"])
     try:
-        actor_class = load_class(args["class"])
         positional, named = unpack_arguments(args["arguments"], node.ref)
         running = _start(system, context, actor_class, positional, named)
         _run(context, node, running)
@@ -49,6 +52,10 @@ def main(context: ChildContext) -> None:
 
 class HostedSystem(SystemMember):
     """The system in a process other than the root's."""
+
+    def accept(self) -> None:
+        """The actor is there: others may come in."""
+        cast("Node", self._node).accept()
 
     def restartable(self, peers: list[str]) -> None:
         """These processes are started again when they fall."""
@@ -71,7 +78,9 @@ def _start(
     named: dict[str, Any],
 ) -> RunningActor:
     try:
-        return system.run_actor(actor_class, positional, named, context.args, _ON_START_S)
+        return system.run_actor(
+            actor_class, positional, named, context.args, _ON_START_S, on_hosted=system.accept
+        )
     except ActorStartFailed as error:
         _log.critical("actor %s", context.args["name"], exc_info=True)
         raise SystemExit(error.detail) from error

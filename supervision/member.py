@@ -325,8 +325,16 @@ class SystemMember:
         kwargs: Any,  # noqa: ANN401 - the constructor's
         claimed: Mapping[str, str],
         timeout_s: float,
+        *,
+        on_hosted: Callable[[], None] = lambda: None,
     ) -> RunningActor:
         """Start an actor in this process, under the name and id that were claimed for it.
+
+        Args:
+            actor_class, args, kwargs: see `spawn`.
+            claimed: its `name` and `actor_id`; and its `urn`, when it is to have one from before.
+            timeout_s: for its `on_start`.
+            on_hosted: called when others can reach it, before its `on_start`.
 
         Raises:
             ActorStartFailed: it raised, or took too long.
@@ -344,6 +352,7 @@ class SystemMember:
         self._running[running.ref.actor_urn] = running
         WAIT_TELLER.add(running.ref.actor_urn, f"{self._node.name}/{actor_id}", self)
         running.on_end(lambda _: self._forget(running.ref.actor_urn))
+        on_hosted()
         why = running.start(timeout_s)
         if why is not None:
             raise ActorStartFailed(name, why)
