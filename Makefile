@@ -38,7 +38,7 @@ erlang:
 	  $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
 	    --no-install-recommends erlang-base >/dev/null; }
 
-# Everything, beside the peers when they are installed; about an hour on two CPUs.
+# Everything, beside the peers when they are installed; some half an hour on two CPUs.
 bench: $(VENV)/.made-dev machine
 	@$(BIN)/python -m bench run
 

@@ -52,7 +52,7 @@ WORKLOADS = (
     Workload(
         _rate(
             "W1", "tell, 400 B, one sender to one receiver", also=("sent_per_s",),
-            goals={"xoscar": 14, "thespian-udp": 14, "ray": 80, "pyzmq": 0.9, "raw": 0.45},
+            goals={"xoscar": 14, "thespian-udp": 14, "ray": 80, "pyzmq-msgspec": 0.9, "raw": 0.45},
         ),
         Job("tell", 100_000),
         (*_PEERS, "thespian-tcp", *_TRANSPORTS),

@@ -81,7 +81,7 @@ def test_a_slow_contender_does_less_of_what_is_a_rate_and_all_of_what_is_a_numbe
     slow = replace(CONTENDERS["raw"], scale=0.01)
     assert slow.fitted(Job("tell", 100_000)).n == 1_000
     assert slow.fitted(Job("tell", 500)).n == 20
-    assert slow.fitted(Job("spawn", 7)).n == 7
+    assert slow.fitted(Job("depth", 100_000)).n == 100_000
 
 
 def test_the_seconds_are_those_of_the_overload_alone() -> None:
