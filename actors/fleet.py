@@ -33,7 +33,7 @@ from .gateway import scrub
 from .gateway.from_settings import desk_args
 from .handle import TaskHandle
 from .haste import Haste, killing_in_haste
-from .housekeeping import LOCK_NAME, Housekeeper, take_lock
+from .housekeeping import LOCK_NAME, Housekeeper, leave_mark, take_lock
 from .incarnation_log import IncarnationLog
 from .podman import image_exists, image_tag, podman_env
 from .podman.guard import Guard
@@ -125,10 +125,16 @@ class Fleet:
         self._undo.append(self._forks.close)
         image, env = self._check_machine()
         self._make_places()
-        guard = Guard(self.places.run_id, env)
+        assert self.store is not None
+        lives = IncarnationLog(self.store, self._filed_under)
+        self._start_guard(lives, env)
+        self._start_root(lives, image, env)
+
+    def _start_guard(self, lives: IncarnationLog, env: dict[str, str]) -> None:
+        replaced = partial(lives.say, "guard", "replaced")
+        guard = Guard(self.places.run_id, env, mark=self._forks.mark, on_replaced=replaced)
         guard.start()
         self._undo.append(guard.close)
-        self._start_root(image, env)
 
     def _check_machine(self) -> tuple[str, dict[str, str]]:
         agent = self.settings.agent
@@ -144,6 +150,7 @@ class Fleet:
         places.work_dir.mkdir(mode=0o700, parents=True)
         # At once: who finds the folder and not the lock takes the run for dead.
         lock = take_lock(places.work_dir / LOCK_NAME)
+        leave_mark(places.work_dir, self._forks.mark)
         for folder in (places.transcripts, places.logs, places.run_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (places.run_dir, places.work_dir):
@@ -156,7 +163,7 @@ class Fleet:
         self.store = TaskStore(self._base.state_dir / "tasks.db")
         self._undo.append(self.store.close)
 
-    def _start_root(self, image: str, env: dict[str, str]) -> None:
+    def _start_root(self, lives: IncarnationLog, image: str, env: dict[str, str]) -> None:
         settings, places = self.settings, self.places
         channel = UnixSocketChannel(
             places.bus,
@@ -166,7 +173,6 @@ class Fleet:
         )
         protocol = Agent2AgentProtocol(ORCHESTRATOR, channel)
         assert self.store is not None
-        lives = IncarnationLog(self.store, self._filed_under)
         startup = Startup(self._see_logs(), self._haste)
 
         def listen(event: ChildEvent) -> None:
