@@ -53,6 +53,7 @@ _COMMANDS = {
     "cancel": "service:cancel",
     "stop": "service:stop",
     "repl": "repl:repl",
+    "audit": "audit:audit",
     "simulate": "simulate:simulate",
     "doctor": "machine:doctor",
     "image": "machine:image",
