@@ -58,6 +58,7 @@ _COMMANDS = {
     "resume": "fleet:resume",
     "repl": "repl:repl",
     "plan": "plan:plan",
+    "audit": "audit:audit",
     "simulate": "simulate:simulate",
     "doctor": "machine:doctor",
     "image": "machine:image",
