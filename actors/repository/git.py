@@ -18,17 +18,18 @@ _MAX_ERROR_CHARS = 500
 # `cat-file --batch` says: id, type, size. What is missing has a line of two words.
 _BATCH_FIELDS = 3
 # A repository's own configuration can name programs; what stands on the command line is stronger.
-HARMLESS = tuple(
+NO_PROGRAMS = tuple(
     part
     for setting in (
         "core.hooksPath=/dev/null",
         "core.fsmonitor=false",
         "gc.auto=0",
         "maintenance.auto=false",
-        "safe.directory=*",
     )
     for part in ("-c", setting)
 )
+# Nothing is executed, and so it does not matter whose repository it is.
+HARMLESS = (*NO_PROGRAMS, "-c", "safe.directory=*")
 # ASCII that stands for itself between git's double quotes.
 _PLAIN = frozenset(range(ord(" "), ord("~") + 1)) - frozenset(b'"\\')
 
