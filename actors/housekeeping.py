@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from .errors import AgentError
 from .podman.guard_process import end_marked
 from .podman.sweep import sweep
+from .repository.takeout import Work
 from .tasks.store import SERVICE_RUN
 
 if TYPE_CHECKING:
@@ -131,9 +132,12 @@ def abandon_dead_runs(base: FleetBase, store: TaskStore) -> None:
 def prune(store: TaskStore, folders: Iterable[Path], keep_days: float, *, now: float) -> None:
     """Delete finished tasks, transcripts and logs older than `keep_days`; cut logs that are large.
 
-    `now` is in seconds since the epoch.
+    Tasks whose branch is there and not merged are kept. `now` is in seconds since the epoch.
     """
-    store.prune(keep_days * _DAY_S)
+    kept = unmerged(store, keep_days * _DAY_S)
+    if kept:
+        _log.info("%d old tasks are kept: their branches are not merged: %s", len(kept), kept)
+    store.prune(keep_days * _DAY_S, kept)
     for folder in folders:
         for path in folder.iterdir():
             try:
@@ -144,6 +148,23 @@ def prune(store: TaskStore, folders: Iterable[Path], keep_days: float, *, now: f
                 path.unlink(missing_ok=True)
             elif path.suffix == ".log" and stat.st_size > _LOG_BYTES:
                 path.replace(path.with_suffix(".log.1"))
+
+
+def unmerged(store: TaskStore, older_than_s: float) -> list[str]:
+    """The tasks that were over so long ago and whose branch holds work that nothing else has."""
+    kept: list[str] = []
+    for task_id in store.finished_before(older_than_s):
+        task, result = store.task(task_id), store.result(task_id)
+        if task is None or result is None or result.branch is None:
+            continue
+        work = Work.of(task, result)
+        try:
+            if work.loss(looks_at_disk=False) and work.is_on_branch():
+                kept.append(task_id)
+        except AgentError as error:
+            _log.info("%s is kept, its repository cannot be asked: %s", task_id, error)
+            kept.append(task_id)
+    return kept
 
 
 def take_lock(path: Path) -> int:

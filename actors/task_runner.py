@@ -14,13 +14,14 @@ from .failure import POLICIES, FailureKind, classify_result
 from .tasks.prompts import after_a_cut
 from .tasks.task import Task, TaskResult
 from .tasks.types import TASK_TYPES, TaskType
-from .workspace import WorkspaceError
+from .workspace import About, WorkspaceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from .seat import Seat
+    from .workspace import Workspace
 
 # The turn ended early by a limit: what was written until then is a part of the work.
 _CUT_SHORT = (FailureKind.MAX_TURNS, FailureKind.BUDGET)
@@ -140,11 +141,32 @@ class TaskRunner:
         )
         result = self._read_result(job, role, event, cost_delta(before_usd, event))
         if not role.read_only:
-            diff = workspace.diff()
-            result.result |= {"diff": diff.text, "files_changed": diff.files_changed}
-            if result.failure_kind in _CUT_SHORT and diff.files_changed:
-                result.status = "partial"
+            self._take_work(workspace, task, result)
         return result
+
+    def _take_work(self, workspace: Workspace, task: Task, result: TaskResult) -> None:
+        """Put the workspace's changes in the result and, where there is git, on a branch."""
+        diff = workspace.diff()
+        result.result |= {"diff": diff.text, "files_changed": diff.files_changed}
+        if diff.left_out:
+            result.result["left_out"] = diff.left_out
+        if not diff.files_changed:
+            return
+        if result.failure_kind in _CUT_SHORT:
+            result.status = "partial"
+        kind = result.failure_kind
+        if kind is not None and POLICIES[FailureKind(kind)].requeue:
+            return  # it runs again, from the start
+        at = int(result.timestamp)
+        about = About(task.task_id, task.task_type, self._agent_id, task.description, at)
+        try:
+            published = workspace.publish(about)
+        except WorkspaceError as error:
+            result.result["branch_error"] = str(error)
+            return
+        if published is not None:
+            result.branch = published.branch
+            result.result |= published.to_result()
 
     def _read_result(
         self, job: Job, role: TaskType, event: dict[str, Any], cost_usd: float | None

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .diffing import Baseline, Diff
+from .diffing import BASE, WORK, Baseline, Diff
+from .repository.committed import committed_files
+from .repository.origin import find_origin
+from .repository.publish import About, Published, Publisher, in_scope
 from .staging import MAX_FILE_BYTES, MAX_TOTAL_BYTES, StagedFile, resolve_files
 from .untrusted_tree import WorkspaceError, empty_folder, place_file
 
 if TYPE_CHECKING:
+    from .repository.origin import Origin
     from .tasks.task import Task
 
-__all__ = ["Diff", "StagedFile", "Workspace", "WorkspaceError"]
+__all__ = ["About", "Diff", "Published", "StagedFile", "Workspace", "WorkspaceError"]
 
 
 class Workspace:
@@ -38,6 +43,10 @@ class Workspace:
         self._max_total_bytes = max_total_bytes
         self._owner: tuple[int, int] | None = None
         self._baseline: Baseline | None = None
+        self._origin: Origin | None = None
+        self._named: list[bytes] = []
+        self._from_disk = True
+        self._removed: set[bytes] = set()
 
     def create(self, owner: tuple[int, int] | None = None) -> None:
         """Make the folders, for that user and group; None leaves them with the caller's.
@@ -62,33 +71,48 @@ class Workspace:
             WorkspaceError: a file is refused, or the workspace cannot be written.
         """
         staged: list[StagedFile] = []
+        origin: Origin | None = None
+        from_disk = task.include_uncommitted
         if task.files or task.repo is not None:
-            staged = resolve_files(
-                Path(task.repo or "."),
-                task.files,
-                max_file_bytes=self._max_file_bytes,
-                max_total_bytes=self._max_total_bytes,
-            )
+            repo = Path(task.repo or ".")
+            origin = find_origin(repo)
+            from_disk = from_disk and not (origin and origin.is_bare)
+            limits = {
+                "max_file_bytes": self._max_file_bytes,
+                "max_total_bytes": self._max_total_bytes,
+            }
+            if from_disk:
+                staged = resolve_files(repo, task.files, **limits)
+            else:
+                staged = committed_files(origin, task.files, **limits)
         try:
             self.clean()
         except OSError as error:
             raise self._unwritable(error) from error
         for file in staged:
             self._place(file)
+        self._origin, self._from_disk = origin, from_disk
+        self._named = [os.fsencode(name) for name in task.files]
         return staged
 
     def baseline(self) -> None:
-        """Remember the present content of `work_dir`, for `diff`.
+        """Remember the present content of `work_dir`, for `diff` and `publish`.
 
         Raises:
             WorkspaceError: it cannot be read, or git fails.
         """
+        origin = self._origin
         self._baseline = Baseline(
             self.root / "baseline.git",
             self.work_dir,
             max_file_bytes=self._max_file_bytes,
             max_total_bytes=self._max_total_bytes,
+            object_format=origin.object_format if origin else "sha1",
+            objects=origin.objects if origin else None,
         )
+        if origin is not None and self._from_disk:
+            named = [_below(origin.folder, name) for name in self._named]
+            self._removed = origin.missing(in_scope(origin.entries(), origin.prefix, named))
 
     def diff(self) -> Diff:
         """What has changed in `work_dir` since `baseline`; nothing of it is run or followed.
@@ -100,13 +124,33 @@ class Workspace:
             raise WorkspaceError(str(self.work_dir), "it has no baseline", "call baseline() first")
         return self._baseline.diff()
 
+    def publish(self, about: About) -> Published | None:
+        """What the last `diff` saw, as commits on a branch of the user's repository.
+
+        None when the files come from no repository. Nothing of the workspace or of the repository
+        is executed, and the user's working tree, index and HEAD stay as they are.
+
+        Raises:
+            WorkspaceError: git refuses it; the repository has no branch then.
+        """
+        if self._baseline is None or self._origin is None:
+            return None
+        publisher = Publisher(
+            self._baseline.git,
+            self._origin,
+            base=BASE,
+            work=WORK,
+            removed=self._removed if self._from_disk else None,
+        )
+        return publisher.publish(about)
+
     def clean(self) -> None:
         """Empty `work_dir` and forget the baseline; `home_dir` stays.
 
         Raises:
             OSError: something cannot be removed.
         """
-        self._baseline = None
+        self._baseline, self._origin, self._removed = None, None, set()
         empty_folder(self.work_dir)
 
     def remove(self) -> None:
@@ -122,7 +166,8 @@ class Workspace:
     def _place(self, file: StagedFile) -> None:
         mode = 0o755 if file.is_executable else 0o644
         try:
-            with file.source.open("rb") as source:
+            data = file.data
+            with file.source.open("rb") if data is None else io.BytesIO(data) as source:
                 place_file(
                     self.work_dir,
                     file.relative,
@@ -140,3 +185,9 @@ class Workspace:
         what = f" ({error.filename})" if error.filename else ""
         reason = f"it cannot be filled: {error.strerror or error}{what}"
         return WorkspaceError(str(self.work_dir), reason, "look at its disk and its rights")
+
+
+def _below(folder: Path, name: bytes) -> bytes:
+    """A named file's place below the folder; "" is the folder itself."""
+    place = os.path.relpath(os.path.join(os.fsencode(folder), name), os.fsencode(folder))  # noqa: PTH118 - bytes
+    return b"" if place == b"." else place

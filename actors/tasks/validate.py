@@ -65,6 +65,7 @@ def check_fields(task: Task, priority_levels: int) -> None:
     _check_optional_text("repo", task.repo)
     _check_optional_text("context_id", task.context_id)
     _check_flag("parallel", task.parallel)
+    _check_flag("include_uncommitted", task.include_uncommitted)
     _check_subtasks(task.subtasks)
     if task.task_type == "generic" and not task.description.strip() and not task.subtasks:
         reason = "a generic task needs to be told what to do"

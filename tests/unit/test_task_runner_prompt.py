@@ -17,7 +17,7 @@ class Workspace:
         pass
 
     def diff(self) -> SimpleNamespace:
-        return SimpleNamespace(text="", files_changed=[])
+        return SimpleNamespace(text="", files_changed=[], left_out={})
 
 
 class Seat:
