@@ -16,9 +16,10 @@ from .stats import ChannelStats, Recorder
 from .switch import Switch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from .message import AgentMessage
+    from .dead_letters import DeadLetters
+    from .message import AgentMessage, MessageType
     from .registry import Peer
 
 
@@ -87,6 +88,19 @@ class MemoryChannel:
     def peers(self) -> dict[str, int]:
         """A server's connected clients: the incarnation by name."""
         return {} if self._closed_reason else self._switch.registry.incarnations()
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Messages that reached this server and nobody took; a client has none."""
+        return self._switch.dead_letters
+
+    def subscribe(self, types: Iterable[MessageType] | None) -> None:
+        """Say of which types this end wants broadcasts; see `UnixSocketChannel.subscribe`."""
+        if self._closed_reason:
+            raise ChannelClosed(self.name, self._closed_reason)
+        wanted = None if types is None else [kind.value for kind in types]
+        switch = self._switch if self._server is None else self._server._switch
+        switch.subscriptions.set(self._peer, wanted)
 
     def send(self, message: AgentMessage) -> None:
         """Send a message; see `Channel.send`."""

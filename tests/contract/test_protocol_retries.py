@@ -65,9 +65,7 @@ class Pair:
         self.ran: list[AgentMessage] = []
 
     def protocol(self, name: str, end: Lossy) -> Agent2AgentProtocol:
-        return Agent2AgentProtocol(
-            name, end, retry_count=2, clock=self.clock, monotonic=self.clock
-        )
+        return Agent2AgentProtocol(name, end, retry_count=2, clock=self.clock, monotonic=self.clock)
 
     def let_bob_answer(self) -> None:
         def answer(request: AgentMessage) -> None:

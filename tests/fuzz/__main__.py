@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -35,6 +36,7 @@ def main() -> None:
         raise SystemExit(__doc__)
     sys.path.insert(0, str(_TESTS))
     seconds = sys.argv[2] if len(sys.argv) > 2 else "600"
+    logging.disable()
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["understudy.transport", "msgpack"]):
         target = importlib.import_module("fuzz.targets").TARGETS[sys.argv[1]]

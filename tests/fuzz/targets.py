@@ -6,7 +6,6 @@ Each target takes bytes. It raises when a promise is broken, and nothing else.
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
-import logging
 import struct
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -42,8 +41,6 @@ LIMIT_BYTES = 1_000
 ACTOR = "c"
 _HELLO = [wire.HELLO, wire.VERSION, "peer", 1, {}]
 _FAR_S = 4e9
-
-logging.getLogger("understudy").setLevel(logging.CRITICAL)
 
 
 class Dough:
