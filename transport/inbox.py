@@ -130,7 +130,7 @@ class _Heap:
         """
         try:
             return int(self._priority(message))
-        except Exception:
+        except Exception:  # noqa: BLE001 - the actor's code; the link is others' too
             _log.exception("the mailbox's priority function failed; the message goes last")
             return sys.maxsize
 

@@ -169,7 +169,8 @@ class _Port:
 
     def send(self, body: bytes, timeout_s: float) -> None:  # noqa: ARG002 - it never waits
         """Put a message into the client's inbox; when that is full its sender gets an ERROR."""
-        message = self.intake.parse(decode(body)[0])
-        error = None if message is None else self.intake.deliver(message, len(body))
-        if error is not None:
-            self.reply(error)
+        for record in decode(body):
+            message = self.intake.parse(record)
+            error = None if message is None else self.intake.deliver(message, len(body))
+            if error is not None:
+                self.reply(error)

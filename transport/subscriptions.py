@@ -31,7 +31,7 @@ class Subscriptions(Generic[P]):
         self._missed: weakref.WeakKeyDictionary[Peer[P], int] = weakref.WeakKeyDictionary()
 
     def set(self, peer: Peer[P] | None, types: Iterable[str] | None) -> None:
-        """Let a peer, or with None the server itself, get broadcasts of these types; None is all."""
+        """Let a peer (None: the server itself) get broadcasts of these types (None: of all)."""
         wanted = None if types is None else frozenset(types)
         with self._lock:
             if peer is None:

@@ -130,8 +130,8 @@ class Switch(Generic[P]):
         self, name: str, message: AgentMessage, body: bytes
     ) -> tuple[ErrorKind, str] | None:
         """Send without waiting; what to tell the sender when that failed."""
+        body, missed = self._with_missed(name, body)
         try:
-            self._tell_missed(name)
             self._send_to(name, body, 0.0)
         except PeerUnknown as error:
             self._stats.add("dropped_unknown_peer")
@@ -140,8 +140,7 @@ class Switch(Generic[P]):
         except PeerTooSlow as error:
             self._stats.add("dropped_slow_peer")
             self.dead_letters.add(name, message, "slow", len(body))
-            if message.receiver_id == BROADCAST:
-                self._note_missed(name)
+            self._note_missed(name, missed + (message.receiver_id == BROADCAST))
             return ErrorKind.OVERLOADED, str(error)
         except FrameTooLarge as error:
             # The incarnation that was filled in can make a frame larger than it came.
@@ -149,29 +148,21 @@ class Switch(Generic[P]):
             return ErrorKind.FRAME_TOO_LARGE, str(error)
         return None
 
-    def _note_missed(self, name: str) -> None:
+    def _note_missed(self, name: str, count: int) -> None:
         peer = self.registry.get(name)
-        if peer is not None:
-            self.subscriptions.miss(peer)
+        if peer is not None and count:
+            self.subscriptions.miss(peer, count)
 
-    def _tell_missed(self, name: str) -> None:
-        """Tell a peer that reads again how many broadcasts it has missed, before its next message.
-
-        Raises:
-            PeerTooSlow: it does not read yet; it will be told another time.
-        """
+    def _with_missed(self, name: str, body: bytes) -> tuple[bytes, int]:
+        """A frame for a peer; broadcasts that it missed are told of before, in the same frame."""
         peer = self.registry.get(name)
         missed = 0 if peer is None else self.subscriptions.take_missed(peer)
-        if peer is None or not missed:
-            return
+        if not missed:
+            return body, 0
         text = f"{missed} broadcasts were dropped: {name!r} did not read"
         payload = {"kind": ErrorKind.MISSED.value, "message": text, "count": missed}
         told = AgentMessage.create(self._name, name, MessageType.ERROR, payload)
-        try:
-            self._send_to(name, encode([told.to_wire()]), 0.0)
-        except PeerTooSlow:
-            self.subscriptions.miss(peer, missed)
-            raise
+        return encode([told.to_wire(), *decode(body)]), missed
 
     def _send_to(self, name: str, body: bytes, timeout_s: float) -> None:
         peer = self.registry.get(name)
