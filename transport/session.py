@@ -318,7 +318,7 @@ class Session:
             self.owner.take_control(self, record)
         return not self.closed
 
-    def _take_credit(self, actor_id: str, count: int, size_bytes: int) -> None:
+    def _take_credit(self, actor_id: str, count: Any, size_bytes: Any) -> None:
         outlet = self.outlets.get(actor_id)
         if not (isinstance(count, int) and isinstance(size_bytes, int)):
             raise DecodeError("a credit is no number")
