@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
+import sys
 import threading
 import time
 from collections import deque
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from .address import Address
     from .dead_letters import DeadLetters
+
+_log = logging.getLogger(__name__)
 
 _WINDOW = 4_096
 _LET_IN = 256
@@ -115,9 +119,20 @@ class _Heap:
         self._lock = threading.Lock()
 
     def append(self, item: Any) -> None:
-        message = _message(item)
+        rank = self._rank(_message(item))
         with self._lock:
-            heapq.heappush(self._items, (self._priority(message), next(self._serial), item))
+            heapq.heappush(self._items, (rank, next(self._serial), item))
+
+    def _rank(self, message: Any) -> int:
+        """A message's priority; last, and told in the log, where the actor's function fails.
+
+        It runs in the thread that reads the link, for everybody.
+        """
+        try:
+            return int(self._priority(message))
+        except Exception:  # noqa: BLE001 - the actor's code; the link is others' too
+            _log.exception("the mailbox's priority function failed; the message goes last")
+            return sys.maxsize
 
     def extend(self, items: list[Any]) -> None:
         for item in items:

@@ -186,7 +186,7 @@ class Links:
 
     def _on_hello(self, session: Session, record: list[Any]) -> None:
         version, peer, incarnation = record[1], record[2], record[3]
-        is_sound = isinstance(peer, str) and isinstance(incarnation, int)
+        is_sound = isinstance(peer, str) and _NAME.fullmatch(peer) and isinstance(incarnation, int)
         if version != wire.VERSION or not is_sound or (session.peer and session.peer != peer):
             self.traffic.refused += 1
             self._refuse(session, "version", f"this is version {wire.VERSION} of node {self.name}")
@@ -208,10 +208,22 @@ class Links:
             is_new = self._up.get(peer) != incarnation
             self._up[peer] = incarnation
             lost = [ref for ref in self._refs_of(peer) if ref.is_lost]
+        if not is_answer:
+            self._end_earlier(session)
         for ref in lost:
             ref.revive(incarnation)
         if is_new:
             self._tell_peer(PeerEvent("connected", peer, incarnation))
+
+    def _end_earlier(self, session: Session) -> None:
+        """Who dials anew has given its earlier link up: what that still brings would come too late.
+
+        What lies in the socket came before, and is read before the new link's first message.
+        """
+        for other in self._live_sessions():
+            if other is not session and other.peer == session.peer and not other.is_dialled:
+                other.read_rest()
+                self._end(other, "the peer dialled anew", is_restart=False)
 
     def _refuse(self, session: Session, kind: str, reason: str) -> None:
         self._say(session, (wire.BYE, kind, reason))

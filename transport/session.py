@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from _thread import allocate_lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import failures, wire
 from .errors import DecodeError, EncodeError, FrameTooLarge, MailboxFull, PeerTooSlow
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_HELLO_FIELDS = 4
+
 
 class Session:
     """One end of a link. `post` and what calls it may be called from any thread.
@@ -31,12 +33,14 @@ class Session:
     Attributes:
         peer: the other node's name; "" until it is known.
         incarnation: of the other node; 0 until it is known.
+        is_dialled: whether this end made the link.
         closed: why it ended; "" while it lives.
         clogged: so much waits to be sent that senders must wait.
     """
 
     def __init__(self, owner: SessionOwner, peer: str = "") -> None:
         self.peer = peer
+        self.is_dialled = bool(peer)
         self.incarnation = 0
         self.closed = ""
         self.clogged = False
@@ -293,6 +297,8 @@ class Session:
         first = records[0] if records else None
         if not isinstance(first, list) or first[:1] not in ([wire.HELLO], [wire.BYE]):
             raise DecodeError("the first record must be a hello")
+        if len(cast("list[object]", first)) < (_HELLO_FIELDS if first[0] == wire.HELLO else 3):
+            raise DecodeError("the hello lacks something")
 
     def _take_other(self, kind: int, record: list[Any]) -> bool:
         """Deal with what is no message and no answer; False when the link ended over it."""
@@ -312,8 +318,10 @@ class Session:
             self.owner.take_control(self, record)
         return not self.closed
 
-    def _take_credit(self, actor_id: str, count: int, size_bytes: int) -> None:
+    def _take_credit(self, actor_id: str, count: Any, size_bytes: Any) -> None:
         outlet = self.outlets.get(actor_id)
+        if not (isinstance(count, int) and isinstance(size_bytes, int)):
+            raise DecodeError("a credit is no number")
         if outlet is not None:
             with self.lock:
                 outlet.room += count
@@ -324,8 +332,11 @@ class Session:
         port = self._ports.get(record[1]) or self._open_port(record)
         if port is None:
             return
+        corr, deadline_s = record[2], record[3]
+        if not (isinstance(corr, int) and isinstance(deadline_s, float)):
+            raise DecodeError("a stop has no number or no deadline")
         port.deliver()
-        reply: Any = port.reply(record[2], record[3]) if record[2] else None
+        reply: Any = port.reply(corr, deadline_s) if corr else None
         port.inbox.put_stop(Envelope(ActorStop(), reply))
 
     def _open_port(self, record: list[Any]) -> ActorPort | None:
@@ -343,6 +354,9 @@ class Session:
         elif kind == wire.STOP and record[2]:
             self.answer_error(record[2], self.owner.hosting.dead_error(actor_id), record[3])
         return None
+
+    def read_rest(self) -> None:
+        """Take what has come already and was not read. In the thread that reads."""
 
     def close_ports(self, actor_id: str) -> None:
         """Look the actor up anew with its next message."""

@@ -24,6 +24,8 @@ _JOIN_BYTES = 64 << 10
 """From here on parts are sent as they are; below, one copy into one buffer is quicker."""
 _MAX_PARTS = 1_000
 """sendmsg(2) takes IOV_MAX, 1,024."""
+_LAST_READS = 16
+"""A socket's buffer (wmem_default, 208 KiB) is less; its owner may still be writing."""
 
 
 class SocketSession(Session):
@@ -79,6 +81,12 @@ class SocketSession(Session):
             self._unsent.clear()
             self._unsent_bytes = 0
             self._sock.close()
+
+    def read_rest(self) -> None:
+        """See `Session`."""
+        for _ in range(_LAST_READS):
+            if not self.closed:
+                self._read()
 
     def _backlog_bytes(self) -> int:
         return self.backlog_bytes
@@ -152,6 +160,9 @@ class SocketSession(Session):
                     return
                 for body in buffer.advance(count):
                     self.take(body)
+                if buffer.oversize_bytes:
+                    limit_bytes = self.owner.limits.max_frame_bytes
+                    raise FrameTooLarge(buffer.oversize_bytes, limit_bytes)  # noqa: TRY301 - as `advance` does
                 if not buffer.large:
                     return
         except BlockingIOError:

@@ -159,6 +159,7 @@ class FrameBuffer:
 
     Attributes:
         large: the body with memory of its own that is being received, if one is.
+        oversize_bytes: the length of a frame over the limit that follows what `advance` gave out.
     """
 
     def __init__(self, max_frame_bytes: int, size: int = BUFFER_BYTES) -> None:
@@ -169,6 +170,7 @@ class FrameBuffer:
         self._start = 0
         self._end = 0
         self.large: bytearray | None = None
+        self.oversize_bytes = 0
         self._large_got = 0
 
     @property
@@ -189,6 +191,8 @@ class FrameBuffer:
     def advance(self, count: int) -> list[bytearray | memoryview]:
         """Take note of `count` received bytes; the bodies that are whole now.
 
+        What came before a frame over the limit is given out, and `oversize_bytes` set.
+
         Raises:
             FrameTooLarge: the next frame is over the limit; the stream is of no more use.
         """
@@ -203,7 +207,10 @@ class FrameBuffer:
         while self._end - self._start >= _LENGTH.size:
             (size,) = _LENGTH.unpack_from(self._buffer, self._start)
             if size > self._max_frame_bytes:
-                raise FrameTooLarge(size, self._max_frame_bytes)
+                if not bodies:
+                    raise FrameTooLarge(size, self._max_frame_bytes)
+                self.oversize_bytes = size
+                break
             end = self._start + 4 + size
             if end > self._end:
                 self._begin_large(size)
