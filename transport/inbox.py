@@ -21,7 +21,7 @@ from .pykka_parts import ActorStop, Envelope
 from .waiter import LOCK_PARKING, SLEEPING, Parking, Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .address import Address
     from .dead_letters import DeadLetters
@@ -129,6 +129,9 @@ class _Heap:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([item for _, _, item in self._items])
 
 
 class ActorInbox(Waiter):
@@ -311,6 +314,21 @@ class ActorInbox(Waiter):
         if record is None or len(record) <= _LANE_RECORD + 2 or record[5] < self._clock():
             return (self.owner_key,)
         return (*record[6], self.owner_key)
+
+    def holds(self, peer: str, corr: int) -> bool:
+        """Whether a peer's request waits here or is in the actor's hands, unanswered. Any thread."""
+        while True:
+            try:
+                records = [self._record, *self._ordinary]
+            except RuntimeError:  # somebody put or took meanwhile
+                continue
+            return any(
+                isinstance(record, list)
+                and len(record) > _LANE_RECORD
+                and record[4] == corr
+                and record[0].session.peer == peer
+                for record in records
+            )
 
     def _expect(self, reply: Any) -> None:
         if isinstance(reply, AskFuture):

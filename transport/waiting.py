@@ -84,3 +84,9 @@ def fail(corr: int, error: Exception) -> bool:
     """End a wait that the observer was told of; False when it was over already. Any thread."""
     future = _watched.get(corr)
     return future is not None and future.fail(error)
+
+
+def is_answered(corr: int) -> bool:
+    """Whether a wait that the observer was told of has its answer, and is just about to end."""
+    future = _watched.get(corr)
+    return future is not None and future.done
