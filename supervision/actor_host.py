@@ -13,7 +13,7 @@ from understudy.transport.remote import RemoteRef
 
 from .actor_errors import ActorStartFailed
 from .loading import load_class, unpack_arguments
-from .member import ROOT, SystemMember
+from .member import SystemMember
 
 if TYPE_CHECKING:
     from .context import ChildContext

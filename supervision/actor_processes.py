@@ -13,7 +13,7 @@ import pykka
 
 from .backoff import Backoff
 from .forkserver import ForkServer
-from .spec import ChildSpec, Restart, SupervisorSpec
+from .spec import ChildSpec, SupervisorSpec
 from .supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class ActorProcesses:
             name,
             f"{_HOST}:main",
             args,
-            restart=Restart(options["restart"]),
+            restart=options["restart"],
             shutdown_s=options["shutdown_s"],
             start_timeout_s=options["start_timeout_s"],
             liveness_interval_s=options["liveness_interval_s"],
@@ -81,4 +81,3 @@ class ActorProcesses:
         for name in list(self._supervisors):
             self.stop(name)
         self._forks.close()
-

@@ -88,7 +88,9 @@ class DeadlockFinder:
         if asked.missing:
             return
         del self._rounds[number]
-        if asked.is_so:
+        # Another round may have opened the ring since this one asked.
+        waits = asked.deadlock.waits
+        if asked.is_so and all(w in self._graph.waits_of(w.waiter) for w in waits):
             self._end(asked.deadlock)
         else:
             self._later(RETRY_S, lambda: self._check(asked.start))
@@ -110,8 +112,6 @@ class DeadlockFinder:
 
     def _end(self, deadlock: Deadlock) -> None:
         victim = deadlock.victim
-        if victim not in self._graph.waits_of(victim.waiter):
-            return
         self.found += 1
         _log.error("a deadlock is ended: %s", deadlock.describe())
         self._graph.remove(victim.id)

@@ -13,11 +13,12 @@ import queue
 import threading
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.transport.errors import TransportError
 
-from .actor_errors import ActorStartFailed
+from .actor_errors import ActorStartFailed, InvalidActor
 from .actor_processes import SUPERVISOR_OF
 from .deadlocks import DeadlockFinder
 from .errors import SupervisionError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _JOIN_S = 5.0
+_LAST_WORDS_S = 1.0
 
 
 class Desk:
@@ -129,6 +131,9 @@ class Desk:
             result = self._do(node, payload)
         except SupervisionError as error:
             self._fail(node, number, error)
+        except (TypeError, ValueError) as error:
+            # An option of another type than it says.
+            self._fail(node, number, InvalidActor(str(payload.get("name")), str(error)))
         else:
             if number is not None and result is not None:
                 self._answer(node, number, result)
@@ -139,19 +144,12 @@ class Desk:
                 self._spawn(node, payload)
             case "claim":
                 return self._claim(node, payload)
-            case "name":
-                entry = self._names.by_id(payload["actor_id"])
-                return {"name": None if entry is None else entry.name}
             case "up":
                 self._up(payload["name"], payload["address"], 1)
             case "release":
                 self._names.release(payload["name"])
-            case "find":
-                return {"address": self._names.find(payload["name"]).address}
-            case "names":
-                return {"names": self._names.all()}
-            case "order":
-                return {"names": self._names.stop_order(payload["under"])}
+            case "find" | "name" | "names" | "order" as question:
+                return self._look_up(question, payload)
             case "stop":
                 return self._stop(node, payload)
             case "died":
@@ -159,6 +157,16 @@ class Desk:
             case _:
                 self._do_watch(node, payload)
         return None
+
+    def _look_up(self, question: str, payload: dict[str, Any]) -> dict[str, Any]:
+        if question == "find":
+            return {"address": self._names.find(payload["name"]).address}
+        if question == "names":
+            return {"names": self._names.all()}
+        if question == "order":
+            return {"names": self._names.stop_order(payload["under"])}
+        entry = self._names.by_id(payload["actor_id"])
+        return {"name": None if entry is None else entry.name}
 
     def _do_watch(self, node: str, payload: dict[str, Any]) -> None:
         match payload["op"]:
@@ -208,7 +216,7 @@ class Desk:
         self._starting[actor_id] = (node, payload["id"])
         try:
             self.processes.start(actor_id, args | self._child_args, payload)
-        except SupervisionError:
+        except Exception:
             del self._starting[actor_id]
             self._restartable.pop(actor_id, None)
             self._names.release(name)
@@ -255,8 +263,9 @@ class Desk:
         why = reason.detail or reason.kind
         if node not in self._restartable:
             # Before its death is told: who hears of it finds the refs dead.
-            self._tell_all({"what": "gone", "peer": node, "reason": why})
+            self._tell_gone(node, why)
         self._deadlocks.lost(node)
+        self._watches.forget(node)
         for target in self._watches.watched(node):
             if self._names.by_id(target.partition("/")[2]) is None:
                 self._died(Death(target, event.incarnation, reason))
@@ -264,8 +273,8 @@ class Desk:
             self._died(Death(entry.key, event.incarnation, reason))
         asker = self._starting.pop(node, None)
         if asker is not None:
-            entry = self._names.by_id(node)
-            self._fail(*asker, ActorStartFailed(entry.name if entry else node, why))
+            main = self._names.by_id(node)
+            self._fail(*asker, ActorStartFailed(main.name if main else node, why))
             # It never was up: it is not tried again.
             self.processes.stop(node)
 
@@ -276,10 +285,20 @@ class Desk:
             return
         self._names.release(entry.name)
         self.processes.forget(actor_id)
-        self._restartable.pop(actor_id, None)
-        why = reason.detail or reason.kind if reason else "it was stopped"
-        self._tell_all({"what": "gone", "peer": actor_id, "reason": why})
+        # A killed process leaves its socket.
+        Path(self._child_args["folder"], f"{actor_id}.sock").unlink(missing_ok=True)
+        if actor_id in self._restartable:
+            del self._restartable[actor_id]
+            why = reason.detail or reason.kind if reason else "it was stopped"
+            self._tell_gone(actor_id, why)
         self._is_stopped(entry.name)
+
+    def _tell_gone(self, node: str, why: str) -> None:
+        told = {"what": "gone", "peer": node, "reason": why}
+        self._tell_all({**told, "at_once": False})
+        # What its process said last is in the sockets. A link that has no end by then is held open
+        # by somebody else.
+        self._later(_LAST_WORDS_S, lambda: self._tell_all({**told, "at_once": True}))
 
     # -- ends ---------------------------------------------------------------------------------
 

@@ -74,7 +74,8 @@ def load_class(where: Mapping[str, str]) -> type[pykka.Actor]:
         module = _run_main(where)
     else:
         module = importlib.import_module(where["module"])
-    return _walk(module, where["qualname"], strict=True)
+    found: type[pykka.Actor] = _walk(module, where["qualname"], strict=True)
+    return found
 
 
 def _run_main(where: Mapping[str, str]) -> types.ModuleType:
@@ -113,7 +114,8 @@ def pack_arguments(
 
     def default(thing: object) -> msgpack.ExtType:
         if isinstance(thing, pykka.ActorRef):
-            return msgpack.ExtType(EXT_REF, msgpack.packb(to_address(thing).to_wire()))
+            ref: pykka.ActorRef[Any] = thing  # pyright: ignore[reportUnknownVariableType] - of any class
+            return msgpack.ExtType(EXT_REF, msgpack.packb(to_address(ref).to_wire()))
         raise TypeError(f"{type(thing).__name__} is no plain data")
 
     try:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import logging
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,43 +10,23 @@ import pykka
 
 from understudy.transport import waiting
 from understudy.transport.address import Address
-from understudy.transport.errors import NodeError, TransportError
-from understudy.transport.failures import register_exception
-from understudy.transport.future import AskFuture
+from understudy.transport.errors import NodeError
 
-from . import actor_errors
 from .actor_errors import ActorStartFailed, InvalidActor, SystemClosed
-from .errors import SupervisionError
-from .events import ExitReason
 from .loading import describe_class, locate_class, pack_arguments
+from .member_base import REQUEST_S, MemberBase
 from .running import RunningActor
 from .spec import Restart
 from .telling import WAIT_TELLER
-from .watch import Death
-from .watching import Watching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from understudy.transport.node_base import NodeBase
 
     from .backoff import Backoff
     from .watch import Down
 
-_log = logging.getLogger(__name__)
-
-VERB = "understudy.system"
-"""The control messages of a system."""
-ROOT = "root"
-"""The name of the root's node."""
-
-# These may be answers to what an actor was asked, and come out there as what they are.
-for _kind in vars(actor_errors).values():
-    if isinstance(_kind, type) and issubclass(_kind, SupervisionError):
-        register_exception(_kind)
-
-_REQUEST_S = 10.0
-_MONITORED = 10_000
 _A = TypeVar("_A", bound=pykka.Actor)
 
 
@@ -76,29 +54,15 @@ def starting_system() -> SystemMember | None:
     return _starting.system
 
 
-class SystemMember:
+class SystemMember(MemberBase):
     """Starts, finds and watches actors. All methods may be called from any thread.
 
     Got from `ActorSystem(...)` in the root's process, from `Actor.system` and `current_system()`
     in all.
-
-    Args:
-        name: of the system.
-        node: of this process.
     """
 
     def __init__(self, name: str, node: NodeBase) -> None:
-        self.name = name
-        self._node = node
-        self._requests = itertools.count(1)
-        self._answers: dict[int, AskFuture] = {}
-        self._running: dict[str, RunningActor] = {}
-        self._restartable: set[str] = set()
-        self._monitored: dict[str, None] = {}
-        self._is_closed = False
-        self._watching = Watching(node, self._tell_root, self._listen)
-        node.on_control(VERB, self._take)
-        node.will_restart = lambda peer: peer in self._restartable
+        super().__init__(name, node)
         _systems.append(self)
 
     # -- for users ----------------------------------------------------------------------------
@@ -122,7 +86,8 @@ class SystemMember:
 
         Args:
             actor_class: an `Actor`, or any `pykka.ThreadingActor`.
-            args, kwargs: for its constructor. With `process`, only plain data and refs.
+            *args: for its constructor. With `process`, only plain data and refs.
+            **kwargs: likewise.
             process: whether it gets a process of its own, a child of the root's fork server.
             name: unique among the living; None: one is made.
             restart: with `process`, whether it is started again: `permanent`, `transient` (after a
@@ -148,7 +113,9 @@ class SystemMember:
             }
             return self._spawn_process(actor_class, name, args, kwargs, options)
         if restart != Restart.TEMPORARY or liveness_interval_s is not None:
-            detail = "only an actor in a process of its own can be restarted or pinged: process=True"
+            detail = (
+                "only an actor in a process of its own can be restarted or pinged: process=True"
+            )
             raise InvalidActor(describe_class(actor_class), detail)
         return self._spawn_here(actor_class, name, args, kwargs, start_timeout_s)
 
@@ -159,12 +126,12 @@ class SystemMember:
             UnknownActor: there is none.
             SystemClosed: the system is over.
         """
-        found = self._request("find", {"name": name}, _REQUEST_S)
+        found = self._request("find", {"name": name}, REQUEST_S)
         return self._node.ref(Address.from_wire(found["address"]))
 
     def names(self) -> list[str]:
         """The names of all living actors, in the order in which they were spawned."""
-        return list(self._request("names", {}, _REQUEST_S)["names"])
+        return list(self._request("names", {}, REQUEST_S)["names"])
 
     def stop(self, ref: pykka.ActorRef[Any] | str, *, timeout_s: float = 30.0) -> bool:
         """Stop an actor for good, whatever its `restart` says, after its children.
@@ -192,11 +159,11 @@ class SystemMember:
             actor_id = self._node.address(ref).actor_id
         except pykka.ActorDeadError:
             return None
-        name: str | None = self._request("name", {"actor_id": actor_id}, _REQUEST_S)["name"]
+        name: str | None = self._request("name", {"actor_id": actor_id}, REQUEST_S)["name"]
         return name
 
     def _stop_order(self, under: str | None) -> list[str]:
-        return list(self._request("order", {"under": under}, _REQUEST_S)["names"])
+        return list(self._request("order", {"under": under}, REQUEST_S)["names"])
 
     def _stop_one(self, name: str, until_s: float) -> bool:
         patience_s = max(0.0, until_s - self._node.clock())
@@ -215,7 +182,7 @@ class SystemMember:
         return self._watching.watch(ref, callback)
 
     @contextlib.contextmanager
-    def waits(self, what: str, *holders: pykka.ActorRef[Any] | str) -> Iterator[None]:
+    def waits(self, what: str, *holders: pykka.ActorRef[Any] | str) -> Generator[None]:
         """Say that this actor waits, in the block, until one of the holders lets it go on.
 
         So that rings are found that lead over a permit, a slot or a person.
@@ -254,20 +221,23 @@ class SystemMember:
         """See `Actor.unlink`; `one` is of this process."""
         self._set_link("unlink", one, other)
 
-    def tell_wait(self, record: dict[str, Any]) -> None:
-        """Pass on that an actor of this process waits, or waits no more."""
-        with contextlib.suppress(TransportError, SystemClosed):
-            self._tell_root(record.pop("op"), record)
-
-    @property
-    def node(self) -> NodeBase:
-        """This process among its peers."""
-        return self._node
+    def _set_link(self, op: str, one: pykka.ActorRef[Any], other: pykka.ActorRef[Any]) -> None:
+        set_one = self.watch_for if op == "link" else self.unwatch_for
+        set_one(one, other, is_link=True)
+        with contextlib.suppress(NodeError, pykka.ActorDeadError):
+            mine, theirs = self._node.address(one), self._node.address(other)
+            payload = {"op": op, "other": mine.to_wire(), "actor_id": theirs.actor_id}
+            self._send(theirs.node, payload)
 
     # -- starting -----------------------------------------------------------------------------
 
     def _spawn_process(
-        self, actor_class: type[_A], name: str | None, args: Any, kwargs: Any, options: Any  # noqa: ANN401 - checked below
+        self,
+        actor_class: type[_A],
+        name: str | None,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        options: Mapping[str, Any],
     ) -> pykka.ActorRef[_A]:
         path = describe_class(actor_class)
         payload = {
@@ -276,7 +246,7 @@ class SystemMember:
             **options,
         }
         claimed = self._claim(actor_class, name, process=True)
-        patience_s = options["start_timeout_s"] + _REQUEST_S
+        patience_s = options["start_timeout_s"] + REQUEST_S
         with self._start_of(claimed["key"]):
             found = self._request("spawn", {**claimed, **payload}, patience_s)
         return self._node.ref(Address.from_wire(found["address"]))
@@ -291,10 +261,10 @@ class SystemMember:
             "process": process,
             "parent": None if inbox is None else inbox.owner_key.rpartition("/")[2],
         }
-        return dict(self._request("claim", payload, _REQUEST_S))
+        return dict(self._request("claim", payload, REQUEST_S))
 
     @contextlib.contextmanager
-    def _start_of(self, key: str) -> Iterator[None]:
+    def _start_of(self, key: str) -> Generator[None]:
         """Who spawns waits for the start, and must not be asked by it."""
         inbox = waiting.current_actor()
         if inbox is None:
@@ -304,7 +274,12 @@ class SystemMember:
             yield
 
     def _spawn_here(
-        self, actor_class: type[_A], name: str | None, args: Any, kwargs: Any, timeout_s: float  # noqa: ANN401 - the constructor's
+        self,
+        actor_class: type[_A],
+        name: str | None,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        timeout_s: float,
     ) -> pykka.ActorRef[_A]:
         claimed = self._claim(actor_class, name, process=False)
         try:
@@ -321,8 +296,8 @@ class SystemMember:
     def run_actor(
         self,
         actor_class: type[pykka.Actor],
-        args: Any,  # noqa: ANN401 - the constructor's
-        kwargs: Any,  # noqa: ANN401 - the constructor's
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
         claimed: Mapping[str, str],
         timeout_s: float,
         *,
@@ -331,7 +306,9 @@ class SystemMember:
         """Start an actor in this process, under the name and id that were claimed for it.
 
         Args:
-            actor_class, args, kwargs: see `spawn`.
+            actor_class: see `spawn`.
+            args: see `spawn`.
+            kwargs: see `spawn`.
             claimed: its `name` and `actor_id`; and its `urn`, when it is to have one from before.
             timeout_s: for its `on_start`.
             on_hosted: called when others can reach it, before its `on_start`.
@@ -358,142 +335,7 @@ class SystemMember:
             raise ActorStartFailed(name, why)
         return running
 
-    def _forget(self, urn: str) -> None:
-        self._running.pop(urn, None)
-        WAIT_TELLER.discard(urn)
-        self._watching.drop(urn)
-
-    def _tell_died(self, address: Address, end: ExitReason) -> None:
-        death = Death(address.key, address.incarnation, end)
-        with contextlib.suppress(TransportError, SystemClosed):
-            self._tell_root("died", death.to_wire())
-
-    # -- what the root says -------------------------------------------------------------------
-
-    def _take(self, _peer: str, _incarnation: int, payload: dict[str, Any]) -> None:
-        """In the service thread, or the root's desk: must not block."""
-        op = payload.get("op")
-        match op:
-            case "answer":
-                self._take_answer(payload)
-            case "down":
-                self._watching.take_down(payload["watches"], Death.from_wire(payload["death"]))
-            case "monitor":
-                self._monitor(Address.from_wire(payload["address"]))
-            case "peer":
-                self._take_peer(payload)
-            case "confirm":
-                held = [self._is_held(*which) for which in payload["held"]]
-                lasting = [WAIT_TELLER.is_waiting(corr) for corr in payload["waiting"]]
-                is_so = all(held) and all(lasting)
-                self._tell_root("confirmed", {"round": payload["round"], "is_so": is_so})
-            case "fail":
-                WAIT_TELLER.fail(payload["corr"], tuple(payload["cycle"]))
-            case "link" | "unlink":
-                self._take_link(op, payload)
-            case _:
-                _log.debug("a word of a newer root is ignored: %r", op)
-
-    def _take_answer(self, payload: dict[str, Any]) -> None:
-        future = self._answers.pop(payload["id"], None)
-        if future is None:
-            return
-        if payload.get("error") is None:
-            future.set(payload.get("result"))
-        else:
-            future.fail(_rebuild(payload["error"]))
-
-    def _take_peer(self, payload: dict[str, Any]) -> None:
-        peer = payload["peer"]
-        match payload["what"]:
-            case "restartable":
-                self._restartable.update(peer)
-            case "restarted":
-                self._node.peer_restarted(peer, payload["incarnation"])
-            case "gone":
-                self._restartable.discard(peer)
-                self._node.peer_gone(peer, payload["reason"])
-
-    def _monitor(self, address: Address) -> None:
-        """The root wants to know when an actor ends that no system started."""
-        if not self._listen(address) and address.key not in self._monitored:
-            self._tell_died(address, ExitReason("unknown", detail="it was dead already"))
-
-    def _listen(self, address: Address) -> bool:
-        """See to it that the root is told of an actor's end; whether it lives."""
-        hosted = self._node.hosting.find(address.actor_id)
-        if hosted is None:
-            return False
-        if hosted.ref.actor_urn not in self._running and address.key not in self._monitored:
-            self._monitored[address.key] = None
-            if len(self._monitored) > _MONITORED:
-                del self._monitored[next(iter(self._monitored))]
-            self._watching.report_end(hosted.ref, lambda end: self._tell_died(address, end))
-        return True
-
-    def _is_held(self, peer: str, corr: int, actor_id: str) -> bool:
-        """Whether a request of a peer, or of this process, is here and not answered yet."""
-        if peer == self._node.name:
-            return WAIT_TELLER.is_waiting(corr)
-        hosted = self._node.hosting.find(actor_id)
-        return hosted is not None and hosted.inbox.holds(peer, corr)
-
-    def _set_link(
-        self, op: str, one: pykka.ActorRef[Any], other: pykka.ActorRef[Any]
-    ) -> None:
-        set_one = self.watch_for if op == "link" else self.unwatch_for
-        set_one(one, other, is_link=True)
-        with contextlib.suppress(NodeError, pykka.ActorDeadError):
-            mine, theirs = self._node.address(one), self._node.address(other)
-            payload = {"op": op, "other": mine.to_wire(), "actor_id": theirs.actor_id}
-            self._send(theirs.node, payload)
-
-    def _take_link(self, op: str, payload: dict[str, Any]) -> None:
-        hosted = self._node.hosting.find(payload["actor_id"])
-        if hosted is not None and hasattr(hosted.ref.actor_class, "trap_links"):
-            set_other = self.watch_for if op == "link" else self.unwatch_for
-            other = self._node.ref(Address.from_wire(payload["other"]))
-            set_other(hosted.ref, other, is_link=True)
-
-    # -- talking to the root ------------------------------------------------------------------
-
-    def _send(self, peer: str, payload: dict[str, Any]) -> None:
-        if peer == self._node.name:
-            self._take(peer, self._node.incarnation, payload)
-        else:
-            self._node.cast(peer, VERB, payload)
-
-    def _tell_root(self, op: str, payload: dict[str, Any]) -> None:
-        self._node.cast(ROOT, VERB, {"op": op, **payload})
-
-    def _request(self, op: str, payload: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        if self._is_closed:
-            raise SystemClosed(self.name)
-        number = next(self._requests)
-        future = self._answers[number] = AskFuture()
-        # Who waits does the node's work meanwhile.
-        future.parking = self._node
-        try:
-            self._tell_root(op, {"id": number, **payload})
-            return future.get(timeout=timeout_s) or {}
-        except NodeError as error:
-            raise SystemClosed(self.name) from error
-        finally:
-            self._answers.pop(number, None)
-
     def _close_member(self) -> None:
-        self._is_closed = True
-        for future in list(self._answers.values()):
-            future.fail(SystemClosed(self.name))
-        for urn in list(self._running):
-            self._forget(urn)
+        super()._close_member()
         if self in _systems:
             _systems.remove(self)
-
-
-def _rebuild(error: dict[str, Any]) -> Exception:
-    from . import actor_errors, errors  # noqa: PLC0415 - by name
-
-    kind = getattr(actor_errors, error["type"], None) or getattr(errors, error["type"], None)
-    args = [tuple(a) if isinstance(a, list) else a for a in error["args"]]
-    return ActorStartFailed("?", str(args)) if kind is None else kind(*args)

@@ -79,7 +79,9 @@ class Names:
         if name is None:
             name = f"{class_name.lower()[:28].strip('_') or 'actor'}-{next(self._serials)}"
         if _NAME.fullmatch(name) is None:
-            detail = f"the name {name!r} must be 1 to 40 letters, digits, '_', '.', '-', no dot first"
+            detail = (
+                f"the name {name!r} must be 1 to 40 letters, digits, '_', '.', '-', no dot first"
+            )
             raise InvalidActor(class_name, detail)
         if name in self._entries or name in self._reserved:
             raise NameTaken(name)

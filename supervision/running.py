@@ -101,13 +101,12 @@ class RunningActor:
 
         def take(message: object) -> object:
             if isinstance(message, Ping):
-                return message.pong()
+                message.pong()
+                return None
             return receive(message)
 
         actor._actor_loop, actor._actor_loop_setup = run, set_up  # noqa: SLF001
         actor._handle_receive = take  # noqa: SLF001
-
-
 
 
 def explain_stop(why: str) -> ExitReason:

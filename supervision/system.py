@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 import pykka
 
 from understudy.transport.address import Address
+from understudy.transport.errors import TransportError
 from understudy.transport.node import Node
 
 from .actor_processes import ActorProcesses
 from .desk import Desk
-from .member import ROOT, SystemMember
+from .member import SystemMember
+from .member_base import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +47,11 @@ class ActorSystem(SystemMember):
     ) -> None:
         self._own_folder = None if folder else tempfile.mkdtemp(prefix="us-")
         self._folder = folder or str(self._own_folder)
-        node = Node(ROOT, self._folder)
+        try:
+            node = Node(ROOT, self._folder)
+        except TransportError:
+            self._remove_folder()
+            raise
         child_args = {"folder": self._folder, "system": name}
         self._desk = Desk(ROOT, self._send, self._stop_local, child_args)
         self._processes = ActorProcesses(preload, self._desk.post_event)
@@ -81,8 +87,7 @@ class ActorSystem(SystemMember):
             self._processes.close()
             self._desk.close()
             self._node.close()
-            if self._own_folder is not None:
-                shutil.rmtree(self._own_folder, ignore_errors=True)
+            self._remove_folder()
 
     def __enter__(self) -> Self:
         return self
@@ -92,14 +97,16 @@ class ActorSystem(SystemMember):
 
     # -- inside -------------------------------------------------------------------------------
 
+    def _remove_folder(self) -> None:
+        if self._own_folder is not None:
+            shutil.rmtree(self._own_folder, ignore_errors=True)
+
     def _tell_root(self, op: str, payload: dict[str, Any]) -> None:
         self._desk.post(ROOT, {"op": op, **payload})
 
     def _take(self, peer: str, incarnation: int, payload: dict[str, Any]) -> None:
         # What comes from another process is for the root; the desk itself speaks as ROOT.
-        if peer == ROOT:
-            super()._take(peer, incarnation, payload)
-        elif payload.get("op") in ("link", "unlink"):
+        if peer == ROOT or payload.get("op") in ("link", "unlink"):
             super()._take(peer, incarnation, payload)
         else:
             self._desk.post(peer, payload)
@@ -107,5 +114,3 @@ class ActorSystem(SystemMember):
     def _stop_local(self, address: list[Any]) -> None:
         with contextlib.suppress(pykka.ActorDeadError):
             self._node.ref(Address.from_wire(address)).stop(block=False)
-
-

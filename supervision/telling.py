@@ -11,7 +11,7 @@ from understudy.transport import waiting
 from understudy.transport.errors import DeadlockError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from understudy.transport.address import Address
 
@@ -61,7 +61,9 @@ class WaitTeller:
             system.tell_wait({"op": "unwait", "corr": corr})
 
     @contextlib.contextmanager
-    def waiting(self, system: Teller, key: str, targets: Sequence[str], what: str) -> Iterator[None]:
+    def waiting(
+        self, system: Teller, key: str, targets: Sequence[str], what: str
+    ) -> Generator[None]:
         """An actor waits for something that is no answer."""
         corr = waiting.next_corr()
         self._begin(system, corr, key, targets, what)

@@ -135,7 +135,7 @@ def _verb(wait: Wait) -> str:
 
 
 def _targets(waits: Iterable[Wait]) -> frozenset[str]:
-    return frozenset().union(*(wait.targets for wait in waits))
+    return frozenset(target for wait in waits for target in wait.targets)
 
 
 def _knot(start: str, edges: Mapping[str, frozenset[str]]) -> set[str]:

@@ -74,8 +74,8 @@ class Death:
 class WatchRegistry:
     """Which watcher watches which actor, and which actors have ended. For one thread at a time.
 
-    Watchers and targets are names. A watch is for the incarnation that lives when it is made, and
-    is over with the one death it is told of.
+    A watcher is named `node:number`, a target `node/actor`. A watch is for the incarnation that
+    lives when it is made, and is over with the one death it is told of.
 
     Args:
         remembered: this many deaths are kept for those who ask too late.
@@ -104,10 +104,11 @@ class WatchRegistry:
         if not watchers:
             self._watchers.pop(target, None)
 
-    def forget(self, watcher: str) -> None:
-        """This watcher is gone; so are its watches."""
-        for target in [t for t, watchers in self._watchers.items() if watcher in watchers]:
-            self.unwatch(watcher, target)
+    def forget(self, node: str) -> None:
+        """The watchers of this process are gone; so are their watches."""
+        for target, watchers in list(self._watchers.items()):
+            for watcher in [w for w in watchers if w.rpartition(":")[0] == node]:
+                self.unwatch(watcher, target)
 
     def is_watched(self, target: str) -> bool:
         """Whether anybody wants to know."""
@@ -128,7 +129,3 @@ class WatchRegistry:
         if len(self._deaths) > self._remembered:
             del self._deaths[next(iter(self._deaths))]
         return list(self._watchers.pop(death.target, {}))
-
-    def death_of(self, target: str) -> Death | None:
-        """How it ended, when it has and that is remembered."""
-        return self._deaths.get(target)

@@ -64,7 +64,7 @@ class Watching:
         self._tell_root = tell_root
         self._listen = listen
         self._lock = threading.Lock()
-        self._serial = itertools.count(1)
+        self._serial = itertools.count(node.incarnation << 32)
         self._watches: dict[int, Watch] = {}
         self._pairs: dict[Pair, int] = {}
 
@@ -120,9 +120,7 @@ class Watching:
             if watch is not None:
                 _deliver(watch, death)
 
-    def report_end(
-        self, ref: pykka.ActorRef[Any], report: Callable[[ExitReason], None]
-    ) -> None:
+    def report_end(self, ref: pykka.ActorRef[Any], report: Callable[[ExitReason], None]) -> None:
         """Have the end of an actor of this process reported that no system started."""
         stopped = cast("StopEvent", ref.actor_stopped)
         stopped.listen(lambda why: report(explain_stop(why)))

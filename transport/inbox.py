@@ -316,19 +316,14 @@ class ActorInbox(Waiter):
         return (*record[6], self.owner_key)
 
     def holds(self, peer: str, corr: int) -> bool:
-        """Whether a peer's request waits here or is in the actor's hands, unanswered. Any thread."""
+        """Whether a peer's request waits or is in the actor's hands, unanswered. Any thread."""
         while True:
             try:
-                records = [self._record, *self._ordinary]
+                items: list[Any] = [self._record, *self._ordinary]
             except RuntimeError:  # somebody put or took meanwhile
                 continue
-            return any(
-                isinstance(record, list)
-                and len(record) > _LANE_RECORD
-                and record[4] == corr
-                and record[0].session.peer == peer
-                for record in records
-            )
+            asked = [i for i in items if i.__class__ is list and len(i) > _LANE_RECORD]
+            return any(i[4] == corr and i[0].session.peer == peer for i in asked)
 
     def _expect(self, reply: Any) -> None:
         if isinstance(reply, AskFuture):

@@ -103,13 +103,20 @@ class Links:
             if incarnation > ref.incarnation:
                 ref.revive(incarnation)
 
-    def peer_gone(self, peer: str, reason: str) -> None:
-        """A peer will not come again: its actors are dead, and who asks them is told so."""
+    def peer_gone(self, peer: str, reason: str, *, at_once: bool = True) -> None:
+        """A peer will not come again: its actors are dead, and who asks them is told so.
+
+        Args:
+            peer: its name.
+            reason: for those who ask.
+            at_once: whether to end its links now. Otherwise they are read to their end, so that
+                what it answered last arrives: for one whose process is known to be over.
+        """
         with self._lock:
             self._gone[peer] = reason
             old = [session for session in self._all_sessions if session.peer == peer]
             refs = self._refs_of(peer)
-        for session in old:
+        for session in old if at_once else ():
             self._end(session, reason, is_restart=False)
         for ref in refs:
             ref.die()

@@ -1,19 +1,27 @@
 """The actor system on real processes."""
 
-# ruff: noqa: ANN401 - messages are anything
-
 from __future__ import annotations
 
 import os
 import queue
 import signal
-import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
+from fakes.system_actors import (
+    Chained,
+    CountsStarts,
+    Failing,
+    Plain,
+    Spawning,
+    StartsSlowly,
+    Trapping,
+    Worker,
+)
 
 from understudy.supervision.actor_errors import (
     ActorStartFailed,
@@ -22,11 +30,10 @@ from understudy.supervision.actor_errors import (
     SystemClosed,
     UnknownActor,
 )
+from understudy.supervision.backoff import Backoff
+from understudy.supervision.errors import InvalidSpec
 from understudy.supervision.system import ActorSystem
-from understudy.transport.errors import ActorLost, ActorRestarted, DeadlockError
-
-sys.path.append(str(Path(__file__).parent))  # children get this process's path
-from system_actors import Chained, Failing, Plain, Spawning, StartsSlowly, Trapping, Worker
+from understudy.transport.errors import ActorLost, ActorRestarted, DeadlockError, SocketPathTooLong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,8 +45,14 @@ LIMIT_S = 15.0
 
 @pytest.fixture(scope="module")
 def one_system() -> Iterator[ActorSystem]:
-    with ActorSystem("tests", preload=["system_actors"]) as made:
+    with ActorSystem("tests", preload=["fakes.system_actors"]) as made:
         yield made
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="us-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -119,10 +132,14 @@ def test_an_actor_that_cannot_start_is_an_error_of_who_spawns_it(
     assert system.names() == []
 
 
-def test_one_that_never_started_is_not_restarted(system: ActorSystem) -> None:
+def test_one_that_never_started_is_not_restarted(system: ActorSystem, tmp_path: Path) -> None:
+    path = tmp_path / "starts"
     with pytest.raises(ActorStartFailed, match="no such luck"):
-        system.spawn(Failing, process=True, restart="permanent", name="doomed")
+        system.spawn(
+            CountsStarts, str(path), process=True, restart="permanent", backoff=Backoff(0.2)
+        )
     eventually(lambda: system.names() == [])
+    assert path.read_text() == "start\n"
 
 
 def test_what_cannot_be_spawned_is_refused_before_anything_starts(system: ActorSystem) -> None:
@@ -139,6 +156,12 @@ def test_what_cannot_be_spawned_is_refused_before_anything_starts(system: ActorS
         system.spawn(Worker, restart="permanent")
     with pytest.raises(InvalidActor, match=r"no pykka\.ThreadingActor"):
         system.spawn(str, process=True)  # type: ignore[type-var]
+    with pytest.raises(InvalidSpec, match="start_timeout_s"):
+        system.spawn(Worker, process=True, start_timeout_s=-1)
+    with pytest.raises(InvalidSpec, match="restart"):
+        system.spawn(Worker, process=True, restart="sometimes")
+    with pytest.raises(InvalidActor):
+        system.spawn(Worker, process=True, shutdown_s="long")  # type: ignore[arg-type]
     assert system.names() == []
 
 
@@ -150,8 +173,8 @@ def test_arguments_are_data_and_refs(system: ActorSystem) -> None:
 
 def test_an_actor_spawns_in_its_process_and_in_a_new_one(system: ActorSystem) -> None:
     parent = system.spawn(Worker, process=True, name="parent")
-    inner = get(parent.proxy().spawn("inner", False))
-    outer = get(parent.proxy().spawn("outer", True))
+    inner = get(parent.proxy().spawn("inner", process=False))
+    outer = get(parent.proxy().spawn("outer", process=True))
     assert pid(inner) == pid(parent)
     assert pid(outer) not in {pid(parent), os.getpid()}
     assert system.find("inner") is inner
@@ -161,8 +184,8 @@ def test_an_actor_spawns_in_its_process_and_in_a_new_one(system: ActorSystem) ->
 
 def test_children_end_with_their_parent(system: ActorSystem) -> None:
     parent = system.spawn(Worker, process=True, name="parent")
-    child = get(parent.proxy().spawn("child", True))
-    grandchild = get(child.proxy().spawn("grandchild", True))
+    child = get(parent.proxy().spawn("child", process=True))
+    grandchild = get(child.proxy().spawn("grandchild", process=True))
     os.kill(pid(parent), signal.SIGKILL)
     eventually(lambda: system.names() == [])
     eventually(lambda: not (child.is_alive() or grandchild.is_alive()))
@@ -172,8 +195,8 @@ def test_all_are_stopped_children_first_and_the_latest_first(system: ActorSystem
     first = system.spawn(Worker, process=True, name="first")
     second = system.spawn(Worker, name="second")
     order: list[str] = []
-    child = get(first.proxy().spawn("child", True))
-    inner = get(first.proxy().spawn("inner", False))
+    child = get(first.proxy().spawn("child", process=True))
+    inner = get(first.proxy().spawn("inner", process=False))
     for ref, name in ((first, "first"), (second, "second"), (child, "child"), (inner, "inner")):
         system.watch(ref, lambda _, name=name: order.append(name))  # type: ignore[misc]
     system.stop_all()
@@ -199,6 +222,20 @@ def test_a_closed_system_refuses_everything() -> None:
     with pytest.raises(pykka.ActorDeadError):
         ref.ask("hello", timeout=LIMIT_S)
     short.close()
+
+
+def test_a_folder_that_cannot_hold_sockets_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SocketPathTooLong):
+        ActorSystem(folder=str(tmp_path / ("x" * 100)))
+
+
+def test_sockets_are_in_the_folder_that_was_given_and_gone_at_the_end(short_folder: Path) -> None:
+    with ActorSystem(folder=str(short_folder)) as there:
+        ref = there.spawn(Plain, process=True, name="sock")
+        assert (short_folder / "sock.sock").exists()
+        os.kill(pid(ref), signal.SIGKILL)
+        eventually(lambda: not (short_folder / "sock.sock").exists())
+    assert list(short_folder.iterdir()) == []
 
 
 # -- watches --------------------------------------------------------------------------------------
@@ -271,6 +308,15 @@ def test_what_is_not_watched_any_more_is_not_told(system: ActorSystem) -> None:
     assert downs.empty()
 
 
+def test_a_watch_can_be_withdrawn_when_its_message_waits_already(system: ActorSystem) -> None:
+    victim, watcher = system.spawn(Worker, process=True), system.spawn(Worker, process=True)
+    downs = down_of(system, victim)
+    victim.stop()
+    downs.get(timeout=LIMIT_S)
+    get(watcher.proxy().see_and_unsee(victim))
+    assert get(watcher.proxy().get_downs()) == []
+
+
 def test_what_is_asked_of_a_killed_actor_fails_at_once(system: ActorSystem) -> None:
     victim = system.spawn(Worker, process=True)
     number = pid(victim)
@@ -326,6 +372,19 @@ def test_an_untied_actor_lives_on(system: ActorSystem) -> None:
     two.proxy().fail.defer()
     downs.get(timeout=LIMIT_S)
     assert get(one.proxy().pid())
+
+
+def test_a_restarted_watcher_is_told_of_its_own_watches_alone(system: ActorSystem) -> None:
+    watcher = system.spawn(Worker, process=True, restart="permanent")
+    first, second = system.spawn(Worker, process=True), system.spawn(Worker, process=True)
+    get(watcher.proxy().see(first))
+    os.kill(pid(watcher), signal.SIGKILL)
+    eventually(lambda: is_incarnation(watcher, 2))
+    get(watcher.proxy().see(second))
+    first.stop()
+    second.stop()
+    found = eventually(lambda: get(watcher.proxy().get_downs()))
+    assert [entry[0] for entry in found] == [second]
 
 
 # -- restarts -------------------------------------------------------------------------------------
@@ -396,21 +455,18 @@ def spawn_ring(system: ActorSystem, size: int, **options: Any) -> list[pykka.Act
 
 
 @pytest.mark.parametrize("size", range(2, 9))
-def test_a_ring_of_independent_asks_is_ended_within_100_ms(
-    system: ActorSystem, size: int
-) -> None:
+def test_a_ring_of_independent_asks_is_ended_within_100_ms(system: ActorSystem, size: int) -> None:
     ring = spawn_ring(system, size, process=size < 5)
     began = time.monotonic()
-    futures = [
-        ref.proxy().proxy_ask(ring[(i + 1) % size], 0.05) for i, ref in enumerate(ring)
-    ]
+    futures = [ref.proxy().proxy_ask(ring[(i + 1) % size], 0.05) for i, ref in enumerate(ring)]
     failed = 0
     for future in futures:
         try:
-            assert get(future) == "hello"
+            answer = get(future)
         except DeadlockError as error:
             failed += 1
-            assert len(error.cycle) == size + 1
+            answer = "hello" if len(error.cycle) == size + 1 else error
+        assert answer == "hello"
     assert failed == 1
     assert time.monotonic() - began < 0.05 + 0.1 + 0.1 * size  # and its tail is answered
 

@@ -1,3 +1,5 @@
+# ruff: noqa: S311 - made-up histories
+
 from __future__ import annotations
 
 import os
@@ -131,5 +133,7 @@ def test_random_graphs_agree_with_ending_what_can_be_ended() -> None:
             assert (found is not None) == (name in stuck), f"seed {seed}"
             if found is not None:
                 assert found.cycle[0] == found.victim
-                for wait, after in zip(found.cycle, [*found.cycle[1:], found.cycle[0]], strict=True):
+                for wait, after in zip(
+                    found.cycle, [*found.cycle[1:], found.cycle[0]], strict=True
+                ):
                     assert after.waiter in wait.targets, f"seed {seed}"

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
+class Peculiar(Exception):
+    pass
+
+
 class Player:
     pykka_traversable = True
 
@@ -87,6 +91,9 @@ class Behaviour:
 
     def fail(self, words: str) -> None:
         raise ValueError(words)
+
+    def fail_peculiarly(self) -> None:
+        raise Peculiar("indeed")
 
     def note(self, event: str) -> None:
         self.say(event)

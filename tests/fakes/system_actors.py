@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pykka
@@ -42,7 +43,7 @@ class Worker(Actor):
     def incarnation(self) -> int:
         return self.system.node.incarnation
 
-    def spawn(self, name: str, process: bool) -> pykka.ActorRef[Any]:
+    def spawn(self, name: str, *, process: bool) -> pykka.ActorRef[Any]:
         return current_system().spawn(Worker, process=process, name=name)
 
     def find(self, name: str) -> pykka.ActorRef[Any]:
@@ -68,6 +69,13 @@ class Worker(Actor):
 
     def unsee(self, other: pykka.ActorRef[Any]) -> None:
         self.unwatch(other)
+
+    def see_and_unsee(self, dead: pykka.ActorRef[Any]) -> None:
+        """Withdraw a watch when its `Down` is in the mailbox already."""
+        self.watch(dead)
+        while not len(self.actor_inbox):  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            time.sleep(0.001)
+        self.unwatch(dead)
 
     def tie(self, other: pykka.ActorRef[Any]) -> None:
         self.link(other)
@@ -101,7 +109,7 @@ class Chained(Worker):
 
     def on_receive(self, message: Any) -> Any:
         if isinstance(message, dict) and "round" in message:
-            return self.send_round(message["round"])
+            return self.send_round([*message["round"]])
         return super().on_receive(message)
 
 
@@ -112,6 +120,14 @@ class Trapping(Worker):
 class Failing(Worker):
     def __init__(self) -> None:
         super().__init__()
+        raise LookupError("no such luck")
+
+
+class CountsStarts(Worker):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        with Path(path).open("a") as file:
+            file.write("start\n")
         raise LookupError("no such luck")
 
 
