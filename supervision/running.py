@@ -100,10 +100,10 @@ class RunningActor:
             self._settled.set()
 
         def take(message: object) -> object:
-            if message.__class__ is not Ping:
-                return receive(message)
-            message.pong()
-            return None
+            if isinstance(message, Ping):
+                message.pong()
+                return None
+            return receive(message)
 
         actor._actor_loop, actor._actor_loop_setup = run, set_up  # noqa: SLF001
         actor._handle_receive = take  # noqa: SLF001

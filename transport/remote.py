@@ -113,6 +113,8 @@ class RemoteRef(pykka.ActorRef[Any]):
         self.is_lost = False
         self.is_dead = False
         self._owner = owner
+        self.wait = owner.wait
+        """See `Parking`."""
         self._id = address.actor_id
 
     def __repr__(self) -> str:
@@ -289,10 +291,6 @@ class RemoteRef(pykka.ActorRef[Any]):
         outlet = self._owner.outlet(self, until_s)
         outlet.session.make_way(outlet, str(self), until_s, self.address.block_s)
         return outlet
-
-    def wait(self, waiter: Waiter, until_s: float | None) -> bool:
-        """See `Parking`."""
-        return self._owner.wait(waiter, until_s)
 
     def where(self) -> Address:
         """Its address."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _TELL_FIELDS = 4
+_PACK_HEAD = wire.HEAD.pack
 UNSAYABLE = (TypeError, ValueError, OverflowError, RecursionError)
 """What a codec raises at what it cannot write."""
 
@@ -121,7 +122,13 @@ class Session:
                 self.pending[future.corr] = future
             outlet.room -= 1
             outlet.room_bytes -= size_bytes
-            self._add(data, now=now)
+            if now and not self.out and size_bytes < self._flush_bytes:
+                self._traffic.sent += 1
+                self._transmit_one(
+                    _PACK_HEAD(size_bytes + wire.HEAD_BYTES, wire.ARRAY_32, 1) + data
+                )
+            else:
+                self._add(data, now=now)
 
     def _check_size(self, data: bytes) -> None:
         if len(data) > self._limit:
@@ -134,7 +141,9 @@ class Session:
             if now and size_bytes < self._flush_bytes:
                 # One record by itself, for which somebody waits: no list, no joining.
                 self._traffic.sent += 1
-                self._transmit_one(wire.frame_head(1, size_bytes) + data)
+                self._transmit_one(
+                    _PACK_HEAD(size_bytes + wire.HEAD_BYTES, wire.ARRAY_32, 1) + data
+                )
                 return size_bytes
         elif size_bytes >= self._flush_bytes:
             # A message of that size travels in a frame of its own, and is not copied again.

@@ -69,10 +69,11 @@ class SocketSession(Session):
 
     def on_ready(self, events: int) -> None:
         """Read and write what can be. In the thread with the role."""
-        if events != WRITE:
-            self._read()
         if events & WRITE:
             self._write_on()
+            if events == WRITE:
+                return
+        self._read()
 
     def close_socket(self) -> None:
         """Give the descriptor back."""

@@ -43,9 +43,9 @@ EXT_REF = 1
 CodecName = Literal["msgspec", "msgpack"]
 
 _LENGTH = struct.Struct(">I")
-_HEAD = struct.Struct(">IBI")
-_ARRAY_32 = 0xDD
-HEAD_BYTES = _HEAD.size - _LENGTH.size
+HEAD = struct.Struct(">IBI")
+ARRAY_32 = 0xDD
+HEAD_BYTES = HEAD.size - _LENGTH.size
 BUFFER_BYTES = 256 << 10
 
 
@@ -149,7 +149,7 @@ def decode_with(decoder: Callable[[Any], Any], body: bytes | bytearray | memoryv
 
 def frame_head(count: int, size_bytes: int) -> bytes:
     """What goes before `count` encoded records of `size_bytes` together."""
-    return _HEAD.pack(size_bytes + HEAD_BYTES, _ARRAY_32, count)
+    return HEAD.pack(size_bytes + HEAD_BYTES, ARRAY_32, count)
 
 
 class FrameBuffer:
