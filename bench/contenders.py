@@ -68,6 +68,7 @@ _LOOP = "bare loop"
 CONTENDERS = {
     "understudy": Contender(_OURS, _ACTOR),
     "understudy-peers": Contender(_OURS, _ACTOR + ", the sender too", "peers"),
+    "understudy-msgpack": Contender(_OURS, _ACTOR + ", msgpack alone", "msgpack"),
     "understudy-local": Contender(_OURS, "actor in the sender's process", "local"),
     "pykka": Contender("bench.messaging.stock", "actor in the sender's process"),
     "raw": Contender("bench.messaging.raw", "bytes, no codec"),

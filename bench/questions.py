@@ -17,9 +17,19 @@ if TYPE_CHECKING:
 
 KIB, MIB = 1 << 10, 1 << 20
 
-_PEERS = ("understudy", "understudy-peers", "xoscar", "thespian-udp", "ray")
+_PEERS = ("understudy", "understudy-peers", "understudy-msgpack", "xoscar", "thespian-udp", "ray")
 _TRANSPORTS = ("raw", "mp-pipe", "pyzmq", "pyzmq-msgspec", "pynng")
-_LARGE = ("understudy", "understudy-peers", "xoscar", "raw", "mp-pipe", "pyzmq", "pynng", "ray")
+_LARGE = (
+    "understudy",
+    "understudy-peers",
+    "understudy-msgpack",
+    "xoscar",
+    "raw",
+    "mp-pipe",
+    "pyzmq",
+    "pynng",
+    "ray",
+)
 _LOCAL = ("understudy-local", "pykka")
 _CURVE_BYTES = 256 * MIB
 _CURVE_MESSAGES = 50_000

@@ -35,7 +35,11 @@ def main(context: ChildContext) -> None:
     actor_class = load_class(args["class"])
     # Who asks for the actor meanwhile waits until it is there.
     node = Node(
-        args["actor_id"], args["folder"], incarnation=context.incarnation, is_accepting=False
+        args["actor_id"],
+        args["folder"],
+        incarnation=context.incarnation,
+        codec=args["codec"],
+        is_accepting=False,
     )
     system = HostedSystem(args["system"], node)
     system.restartable(args["restartable"])

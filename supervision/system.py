@@ -23,6 +23,8 @@ from .member_base import ROOT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from understudy.transport.wire import CodecName
+
 _log = logging.getLogger(__name__)
 
 _STOP_ALL_S = 60.0
@@ -40,19 +42,25 @@ class ActorSystem(SystemMember):
             user may enter it. None: one is made, and removed at the end.
         preload: modules that the actors of other processes need: their starts are quicker then.
             They must not start threads when imported.
+        codec: whose code writes and reads msgpack, `msgspec` or `msgpack`; the bytes are the same.
     """
 
     def __init__(
-        self, name: str = "actors", *, folder: str | None = None, preload: Sequence[str] = ()
+        self,
+        name: str = "actors",
+        *,
+        folder: str | None = None,
+        preload: Sequence[str] = (),
+        codec: CodecName = "msgspec",
     ) -> None:
         self._own_folder = None if folder else tempfile.mkdtemp(prefix="us-")
         self._folder = folder or str(self._own_folder)
         try:
-            node = Node(ROOT, self._folder)
+            node = Node(ROOT, self._folder, codec=codec)
         except TransportError:
             self._remove_folder()
             raise
-        child_args = {"folder": self._folder, "system": name}
+        child_args = {"folder": self._folder, "system": name, "codec": codec}
         self._desk = Desk(ROOT, self._send, self._stop_local, child_args)
         self._processes = ActorProcesses(preload, self._desk.post_event)
         self._close_lock = threading.Lock()

@@ -86,10 +86,11 @@ class WireReply:
     Looks like a future to pykka, and sends in the actor's own thread.
     """
 
-    __slots__ = ("_corr", "_deadline_s", "_is_done", "_session")
+    __slots__ = ("_corr", "_deadline_s", "_inbox", "_is_done", "_session")
 
-    def __init__(self, session: Session, corr: int, deadline_s: float) -> None:
-        self._session = session
+    def __init__(self, port: ActorPort, corr: int, deadline_s: float) -> None:
+        self._session = port.session
+        self._inbox = port.inbox
         self._corr = corr
         self._deadline_s = deadline_s
         self._is_done = False
@@ -101,7 +102,9 @@ class WireReply:
             EncodeError, FrameTooLarge: it cannot be said; pykka then sends that as the answer.
         """
         if not self._is_done:
-            self._session.answer((wire.REPLY, self._corr, value), self._deadline_s)
+            # An actor that has nothing else to do would flush it right after.
+            now = not self._inbox.ready()
+            self._session.answer((wire.REPLY, self._corr, value), self._deadline_s, now=now)
             self._is_done = True
 
     def set_exception(self, exc_info: Any = None) -> None:
@@ -175,4 +178,4 @@ class ActorPort:
 
     def reply(self, corr: int, deadline_s: float) -> WireReply:
         """What takes the answer to a request."""
-        return WireReply(self.session, corr, deadline_s)
+        return WireReply(self, corr, deadline_s)

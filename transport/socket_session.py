@@ -50,6 +50,8 @@ class SocketSession(Session):
         super().__init__(owner, peer)
         sock.setblocking(False)  # noqa: FBT003 - the name of the method says it
         self._sock = sock
+        self._send = sock.send
+        self._recv_into = sock.recv_into
         self._fd = sock.fileno()
         self._poller = poller
         self._on_end = on_end
@@ -71,8 +73,9 @@ class SocketSession(Session):
         """Read and write what can be. In the thread with the role."""
         if events & WRITE:
             self._write_on()
-        if events & ~WRITE:
-            self._read()
+            if events == WRITE:
+                return
+        self._read()
 
     def close_socket(self) -> None:
         """Give the descriptor back."""
@@ -91,16 +94,29 @@ class SocketSession(Session):
     def _backlog_bytes(self) -> int:
         return self.backlog_bytes
 
+    def _transmit_one(self, frame: bytes) -> None:
+        if self._unsent:
+            self._keep([frame], len(frame))
+            return
+        try:
+            sent = self._send(frame)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # the reading side sees the end, with all that came before it
+        if sent < len(frame):
+            self._keep([frame], len(frame), sent)
+            self._poller.want_write(self._fd, wanted=True)
+
     def _transmit(self, parts: list[bytes], total: int) -> None:
+        if total < _JOIN_BYTES or len(parts) > _MAX_PARTS:
+            self._transmit_one(b"".join(parts))
+            return
         if self._unsent:
             self._keep(parts, total)
             return
         try:
-            if total < _JOIN_BYTES or len(parts) > _MAX_PARTS:
-                parts = [b"".join(parts)]
-                sent = self._sock.send(parts[0])
-            else:
-                sent = self._sock.sendmsg(parts)
+            sent = self._sock.sendmsg(parts)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -154,7 +170,7 @@ class SocketSession(Session):
         buffer = self._buffer
         try:
             while True:
-                count = self._sock.recv_into(buffer.space())
+                count = self._recv_into(buffer.space())
                 if not count:
                     self._ended("the other end closed the connection")
                     return

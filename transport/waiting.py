@@ -49,6 +49,11 @@ def set_wait_observer(observer: WaitObserver | None) -> None:
     _observer = observer
 
 
+def is_observed() -> bool:
+    """Whether a wait of this thread is to be told."""
+    return _observer is not None and _current.inbox is not None
+
+
 def wait_observer() -> WaitObserver | None:
     """Who is told."""
     return _observer

@@ -1,14 +1,15 @@
 """Our own actors, through the public names alone.
 
 Variants: none is a root program and actors in processes of their own; `peers` has the sender in an
-actor process too, as xoscar, thespian and ray are measured; `local` is one process.
+actor process too, as xoscar, thespian and ray are measured; `local` is one process; `msgpack` is
+the first with the wire format written and read by the msgpack package alone.
 """
 
 from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.messaging import our_actors
 from bench.messaging.actors import COUNTS, REPLIES
@@ -17,6 +18,9 @@ from bench.messaging.local import measure, stat_of
 from bench.messaging.our_actors import DeepReceiver, Driver, Receiver
 from bench.messaging.program import main
 from understudy import ActorSystem, MailboxFull
+
+if TYPE_CHECKING:
+    from understudy.transport.wire import CodecName
 
 _JOB_S = 300.0
 
@@ -51,7 +55,9 @@ def from_a_process(job: Job, system: ActorSystem) -> Values:
 def run(job: Job, variant: str) -> Values:
     """Any job."""
     # As a program would whose actors import much: their module is imported once, not by each.
-    with ActorSystem(f"bench-{os.getpid()}", preload=[our_actors.__name__]) as system:
+    codec: CodecName = "msgpack" if variant == "msgpack" else "msgspec"
+    name = f"bench-{os.getpid()}"
+    with ActorSystem(name, preload=[our_actors.__name__], codec=codec) as system:
         if job.kind == "spawn":
             return spawn(job, system)
         if variant == "peers":
