@@ -33,6 +33,7 @@ from .fleet_places import ORCHESTRATOR
 from .seat import Seat, SeatPlan
 from .task_runner import Job, TaskRunner
 from .tasks.task import Task, TaskResult
+from .team.roles import Roles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -257,7 +258,11 @@ def main(context: ChildContext) -> None:
     channel = join_bus(context)
     protocol = Agent2AgentProtocol(context.id, channel, incarnation=context.incarnation)
     plan = _plan(context)
-    options = {"stall_s": args["stall_s"], "transcripts": _path(args["transcripts"])}
+    options = {
+        "stall_s": args["stall_s"],
+        "transcripts": _path(args["transcripts"]),
+        "roles": Roles.from_wire(plan.roles),
+    }
     ref = ClaudeAgent.start(
         context.id,
         protocol,

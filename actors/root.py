@@ -28,6 +28,7 @@ from .steering import CANCEL_GRACE_S, Steering
 from .tasks.database import StoreError
 from .tasks.rows import Lease, Outcome
 from .tasks.task import Task, TaskResult
+from .team.roles import Roles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,10 +68,12 @@ class RootActor(pykka.ThreadingActor):
         renew_child: Callable[[str], None],
         record: Callable[[str, str, str], None],
         on_hopeless: Callable[[str], None] | None = None,
+        roles: Roles | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._roster = roster
+        self._roles = roles or Roles({}, {})
         self._book = book
         self._orders = Orders(protocol, self.actor_ref.tell)
         self._limits = limits
@@ -78,7 +81,7 @@ class RootActor(pykka.ThreadingActor):
         self._hope = Hope(book, on_hopeless)
         self._clock = clock
         self._retries = Retries(limits)
-        self._dispatcher = Dispatcher(roster, book, self._orders, limits, clock)
+        self._dispatcher = Dispatcher(roster, book, self._orders, limits, self._roles, clock)
         self._steering = Steering(roster, book, self._orders, renew_child, record, clock)
         self._closing: str | None = None
         self._keeps = False
@@ -118,6 +121,11 @@ class RootActor(pykka.ThreadingActor):
     ) -> None:
         """Take up again what an earlier service had accepted; see `TaskBook.recover`."""
         self._book.recover(tasks, handles, may_have_run=may_have_run)
+        known = {agent.agent_id for agent in self._roster.all()}
+        for task, _ in tasks:
+            if why := self._roles.why_nobody(task, known):
+                self._book.take_waiting(task.task_id)
+                self._book.fail(task, FailureKind.CONFIG, why)
         self._dispatch()
 
     def replay(self, task_id: str, handle: TaskHandle) -> bool:
@@ -166,7 +174,10 @@ class RootActor(pykka.ThreadingActor):
     def status(self) -> dict[str, Any]:
         """Agents, queue and counters, as plain data."""
         return {
-            "agents": {agent.agent_id: agent.to_status() for agent in self._roster.all()},
+            "agents": {
+                agent.agent_id: agent.to_status() | {"role": self._roles.of_agent(agent.agent_id)}
+                for agent in self._roster.all()
+            },
             "services": {name: asdict(service) for name, service in self._roster.services.items()},
             "queued": self._book.waiting,
             "running": len(self._book.running),

@@ -65,6 +65,8 @@ class Task:
         timeout: seconds that one run of the task may take.
         repo: folder that the files are taken from; None is the submitter's current folder.
         context_id: the conversation to go on in; None starts a new one.
+        role: who is to do it, by the configuration's name; None: whoever does its type.
+        agent: the one agent that may do it; None: any that can.
     """
 
     task_id: str = field(default_factory=_new_task_id)
@@ -77,6 +79,8 @@ class Task:
     timeout: float = 300.0
     repo: str | None = None
     context_id: str | None = None
+    role: str | None = None
+    agent: str | None = None
 
     def check(self, priority_levels: int = DEFAULT_PRIORITY_LEVELS) -> None:
         """Refuse what no agent could work on, in this task and in its subtasks.
@@ -179,6 +183,7 @@ def _subtask(task: Task, index: int, definition: dict[str, Any]) -> Task:
         "priority": definition.get("priority", task.priority),
         "timeout": definition.get("timeout", task.timeout),
         "repo": task.repo,
+        "role": task.role,
     }
     return _convert(wire, Task, where)
 

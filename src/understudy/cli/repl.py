@@ -54,7 +54,7 @@ def repl(
     orchestrator = Orchestrator(chosen_file(config_path), overrides=overrides_of(settings, flags))
     folder = base_of(orchestrator.config.settings, os.environ).state_dir
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ids = dict.fromkeys(agent_ids(orchestrator.config.settings.orchestrator.num_agents))
+    ids = dict.fromkeys(agent_ids(orchestrator.config.settings))
     words = {"status": None, "tree": None, "task": dict.fromkeys(TASK_TYPES), "result": None}
     words |= {"restart": ids, "suspend": ids, "resume": ids, "help": None}
     session: PromptSession[str] = PromptSession(
