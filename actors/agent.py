@@ -33,6 +33,7 @@ from .fleet_places import ORCHESTRATOR
 from .seat import Seat, SeatPlan
 from .task_runner import Job, TaskRunner
 from .tasks.task import Task, TaskResult
+from .team.approvals import AskedCalls
 from .team.roles import Roles
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from understudy.supervision import ChildContext
+
+    from .claude import PermissionRequest
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +104,8 @@ class ClaudeAgent(pykka.ThreadingActor):
         self._on_ended = on_ended
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._seat = make_seat(self._on_cli_event)
+        self._asked = AskedCalls(self._tell_root)
+        self._seat.on_permission = self._on_permission
         self._runner = TaskRunner(
             agent_id, self._seat, progress=self._tell_progress, **runner_options
         )
@@ -144,7 +149,10 @@ class ClaudeAgent(pykka.ThreadingActor):
                 self._take(message)
             case AgentMessage(payload={"command": "cancel", "number": int(number)}):
                 self._runner.cancel(number)
+            case AgentMessage(payload={"command": "permission"}):
+                self._asked.answer(message.payload)
             case _Finished(request, result):
+                self._asked.forget()
                 self.current_task = self._job = None
                 self._respond(request, result)
             case _Tidy():
@@ -242,6 +250,14 @@ class ClaudeAgent(pykka.ThreadingActor):
     def _tell_progress(self, task_id: str, text: str) -> None:
         payload = {"kind": "progress", "task_id": task_id, "text": text}
         self._protocol.send(ORCHESTRATOR, MessageType.STATUS_UPDATE, payload)
+
+    def _tell_root(self, payload: dict[str, Any]) -> None:
+        self._protocol.send(ORCHESTRATOR, MessageType.STATUS_UPDATE, payload)
+
+    def _on_permission(self, request: PermissionRequest) -> None:
+        """The CLI asks whether it may; called in its reader's thread."""
+        job = self._job
+        self._asked.ask(request, job.task.task_id if job else None)
 
     def _on_cli_event(self, event: dict[str, Any]) -> None:
         self._runner.on_event(event)

@@ -334,6 +334,10 @@ class Fleet:
         """End that task; False when it is not known or over."""
         return bool(self._ask("cancel", task_id))
 
+    def answer(self, task_id: str, *, allow: bool, text: str | None = None) -> bool:
+        """See `RootActor.answer`."""
+        return bool(self._ask("answer", task_id, allow=allow, text=text))
+
     def restart_agent(self, name: str) -> dict[str, Any]:
         """See `RootActor.restart_agent`."""
         done: dict[str, Any] = self._ask("restart_agent", name)

@@ -64,14 +64,18 @@ class Orders:
         except TransportError as error:
             _log.info("the gateway is not told of %s: %s", task_id, error)
 
-    def cancel(self, running: Running) -> None:
-        """Tell the agent to end that run of the task; one that is out of reach is not told."""
-        agent_id, number = running.agent_id, running.number
-        payload = {"command": "cancel", "task_id": running.task.task_id, "number": number}
+    def tell_agent(self, agent_id: str, payload: dict[str, Any]) -> None:
+        """Send the agent a command; one that is out of reach is not told."""
         try:
             self._protocol.send(agent_id, MessageType.COORDINATION, payload)
         except TransportError as error:
             _log.info("not delivered to %s: %s", agent_id, error)
+
+    def cancel(self, running: Running) -> None:
+        """Tell the agent to end that run of the task; one that is out of reach is not told."""
+        agent_id, number = running.agent_id, running.number
+        payload = {"command": "cancel", "task_id": running.task.task_id, "number": number}
+        self.tell_agent(agent_id, payload)
 
     def _answered(self, message: AgentMessage) -> None:
         """Take the answer to a request.

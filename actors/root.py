@@ -28,6 +28,7 @@ from .steering import CANCEL_GRACE_S, Steering
 from .tasks.database import StoreError
 from .tasks.rows import Lease, Outcome
 from .tasks.task import Task, TaskResult
+from .team.approvals import Approvals
 from .team.roles import Roles
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class RootActor(pykka.ThreadingActor):
         self._retries = Retries(limits)
         self._dispatcher = Dispatcher(roster, book, self._orders, limits, self._roles, clock)
         self._steering = Steering(roster, book, self._orders, renew_child, record, clock)
+        self._approvals = Approvals(book, self._orders, clock)
         self._closing: str | None = None
         self._keeps = False
 
@@ -171,6 +173,10 @@ class RootActor(pykka.ThreadingActor):
         self._dispatch()
         return done
 
+    def answer(self, task_id: str, *, allow: bool, text: str | None = None) -> bool:
+        """See `Approvals.answer`."""
+        return self._approvals.answer(task_id, allow=allow, text=text)
+
     def status(self) -> dict[str, Any]:
         """Agents, queue and counters, as plain data."""
         return {
@@ -179,6 +185,7 @@ class RootActor(pykka.ThreadingActor):
                 for agent in self._roster.all()
             },
             "services": {name: asdict(service) for name, service in self._roster.services.items()},
+            "input_required": self._approvals.waiting(),
             "queued": self._book.waiting,
             "running": len(self._book.running),
             "stale_messages": self._roster.stale_messages,
@@ -243,6 +250,8 @@ class RootActor(pykka.ThreadingActor):
         agent, payload = self._roster[message.sender_id], message.payload
         if payload.get("kind") == "progress":
             self._book.publish(payload["task_id"], "progress", agent.agent_id, payload["text"])
+        elif payload.get("kind") == "permission":
+            self._approvals.note(agent.agent_id, payload)
         elif payload.get("kind") == "state" and agent.task_id is None and not agent.renewing:
             agent.state = "ready"
             agent.warm_for = payload.get("warm_for")
@@ -344,6 +353,7 @@ class RootActor(pykka.ThreadingActor):
 
     def _on_tick(self) -> None:
         self._book.release_due()
+        self._approvals.tick()
         now = self._clock()
         for running in list(self._book.running.values()):
             if running.gives_up_at <= now:

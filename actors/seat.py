@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from .claude import PermissionRequest
     from .tasks.types import TaskType
 
 _log = logging.getLogger(__name__)
@@ -79,6 +80,8 @@ class Seat:
         self._clean = False
         self._initialized = False
         self.client: ClaudeClient | None = None
+        # Set before the first CLI starts; see `ClaudeClient`.
+        self.on_permission: Callable[[PermissionRequest], None] | None = None
 
     @property
     def warm_for(self) -> str | None:
@@ -223,6 +226,8 @@ class Seat:
             container.stdout,
             container.stderr,
             on_event=self._on_event,
+            on_permission=self.on_permission,
+            permission_timeout_s=role.manner.permission_s,
             clock=self._clock,
         )
 
@@ -236,6 +241,7 @@ class Seat:
             max_turns=manner.max_turns or plan.max_turns,
             disallowed=manner.denied,
             append_system_prompt=manner.system_prompt,
+            asks_permission=manner.asks,
         )
         return ContainerSpec(
             name=name,

@@ -212,6 +212,8 @@ class RoleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         | None
     ) = None
     read_only: bool = False
+    permission: Literal["allow", "ask"] = "allow"
+    permission_timeout: Seconds = 300.0
     deny: Annotated[
         tuple[Name, ...], Meta(description='a list of the CLI\'s rules, such as ["Bash(rm *)"]')
     ] = ()

@@ -28,6 +28,8 @@ class Manner:
 
     Attributes:
         role: its name; None: no role does it.
+        asks: whether each call that acts needs somebody's yes.
+        permission_s: how long such a call waits for it; then it is denied.
         denied: the CLI's rules for calls that are refused whatever else is allowed.
     """
 
@@ -38,6 +40,8 @@ class Manner:
     memory: str | None = None
     cpus: str | None = None
     image: str | None = None
+    asks: bool = False
+    permission_s: float = 300.0
     denied: tuple[str, ...] = ()
 
 

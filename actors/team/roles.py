@@ -232,6 +232,8 @@ def _as_done_by(kind: TaskType, name: str, role: RoleSettings) -> TaskType:
         memory=role.limits.memory,
         cpus=role.limits.cpu,
         image=role.image,
+        asks=role.permission == "ask",
+        permission_s=role.permission_timeout,
         denied=role.deny,
     )
     return replace(kind, tools=tools, manner=manner)
