@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .roster import Roster
     from .task_book import TaskBook
     from .tasks.task import Task
+    from .team.roles import Roles
 
 # An agent ends its own turns in time; only one that does not answer is ended by its supervisor.
 OVERTIME_S = 30.0
@@ -32,12 +33,14 @@ class Dispatcher:
         book: TaskBook,
         orders: Orders,
         limits: RootLimits,
+        roles: Roles,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._roster = roster
         self._book = book
         self._orders = orders
         self._limits = limits
+        self._roles = roles
         self._clock = clock
 
     def give_what_waits(self) -> None:
@@ -65,7 +68,7 @@ class Dispatcher:
             return
         order["number"] = self._book.running[task.task_id].number
         # First: the gateway must know whose requests come when the agent's first one does.
-        self._orders.assign(agent_id, task.task_id, task.priority)
+        self._orders.assign(agent_id, task, self._roles.budget_of(task))
         try:
             self._orders.give(agent_id, order, timeout_s=task.timeout + 2 * OVERTIME_S)
         except (EncodeError, FrameTooLarge) as error:

@@ -44,6 +44,7 @@ from .startup import Startup
 from .task_book import TaskBook
 from .tasks.queue import TaskQueue
 from .tasks.store import SERVICE_RUN, TaskStore
+from .team.roles import Roles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,6 +85,7 @@ class Fleet:
         haste: Haste | None = None,
     ) -> None:
         self.settings = settings
+        self._roles = Roles.of(settings)
         self._base = base
         self._upstream = upstream
         self._forks = forks
@@ -140,9 +142,11 @@ class Fleet:
         agent = self.settings.agent
         image = agent.image or image_tag(agent.cli_version)
         env = podman_env(self._base.cache_dir, self._env)
-        if not image_exists(image, env):
-            mend = "run `understudy image build`"
-            raise MachineNotReady(f"the agent image {image} is not there", mend)
+        images = {image, *(role.image or image for role in self.settings.roles.values())}
+        for name in sorted(images):
+            if not image_exists(name, env):
+                mend = "run `understudy image build`" if name == image else "mend roles.*.image"
+                raise MachineNotReady(f"the agent image {name} is not there", mend)
         return image, env
 
     def _make_places(self) -> None:
@@ -203,7 +207,7 @@ class Fleet:
         lives: IncarnationLog,
     ) -> pykka.ActorRef[RootActor]:
         queue = self.settings.task_queue
-        tasks = TaskQueue(max_size=queue.max_size, ageing_s=queue.ageing)
+        tasks = TaskQueue(max_size=queue.max_size, ageing_s=queue.ageing, roles=self._roles)
         return RootActor.start(
             Roster(self.agent_ids()),
             TaskBook(tasks, store, self._filed_under),
@@ -213,6 +217,7 @@ class Fleet:
             renew_child=supervisors.renew,
             record=lives.say,
             on_hopeless=self._on_hopeless,
+            roles=self._roles,
         )
 
     def _start_children(
@@ -292,17 +297,20 @@ class Fleet:
 
     def agent_ids(self) -> list[str]:
         """The ids of this fleet's agents."""
-        return agent_ids(self.settings.orchestrator.num_agents)
+        return agent_ids(self.settings)
 
     def submit(self, tasks: list[Task]) -> list[TaskHandle]:
         """Accept the tasks, all or none.
 
         Raises:
             FleetStopped: the fleet does not run.
+            InvalidTask: it names a role or an agent that is not there.
             QueueFull, DuplicateTask: see `RootActor.submit`.
         """
         if self._root is None or self._stopped.is_set():
             raise FleetStopped("the fleet does not run")
+        for task in tasks:
+            self._roles.check(task, self.agent_ids())
         handles = [TaskHandle(task.task_id, self.cancel) for task in tasks]
         self._ask("submit", tasks, handles)
         return handles
@@ -331,6 +339,10 @@ class Fleet:
     def cancel(self, task_id: str) -> bool:
         """End that task; False when it is not known or over."""
         return bool(self._ask("cancel", task_id))
+
+    def answer(self, task_id: str, *, allow: bool, text: str | None = None) -> bool:
+        """See `RootActor.answer`."""
+        return bool(self._ask("answer", task_id, allow=allow, text=text))
 
     def restart_agent(self, name: str) -> dict[str, Any]:
         """See `RootActor.restart_agent`."""

@@ -16,12 +16,15 @@ from .claude import ClaudeClient, ClaudeError
 from .claude.argv import CLI_ENV, CliRole, cli_argv
 from .claude.transcript import leftovers, settle_and_archive
 from .podman import Container, ContainerSpec, container_name, run_podman
-from .tasks.types import TASK_TYPES, TaskType
+from .team.roles import Roles
 from .workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from .claude import PermissionRequest
+    from .tasks.types import TaskType
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ class SeatPlan:
     max_workspace_bytes: int
     podman_env: Mapping[str, str]
     cli_env: Mapping[str, str]
+    roles: Mapping[str, Any]
 
 
 class Seat:
@@ -66,6 +70,7 @@ class Seat:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
+        self.roles = Roles.from_wire(plan.roles)
         self._on_event = on_event
         self._clock = clock
         self._serial = 0
@@ -75,16 +80,19 @@ class Seat:
         self._clean = False
         self._initialized = False
         self.client: ClaudeClient | None = None
+        # Set before the first CLI starts; see `ClaudeClient`.
+        self.on_permission: Callable[[PermissionRequest], None] | None = None
 
     @property
     def warm_for(self) -> str | None:
-        """The task type that finds a clean CLI here without waiting, or None."""
-        return self._type.name if self._clean and self._type and self._alive() else None
+        """The key of the task type that finds a clean CLI here without waiting, or None."""
+        return self._type.key if self._clean and self._type and self._alive() else None
 
     @property
     def image(self) -> str:
-        """The image that its containers are made from."""
-        return self._plan.image
+        """The image that its container is made from."""
+        own = self._type.manner.image if self._type else None
+        return own or self._plan.image
 
     @property
     def container_name(self) -> str | None:
@@ -97,13 +105,13 @@ class Seat:
         return self._container
 
     def open(self, task_type: str) -> Workspace:
-        """A clean workspace with a CLI of that type starting or ready behind it.
+        """A clean workspace with a CLI of the type of that key starting or ready behind it.
 
         Raises:
             PodmanError: the container did not start.
         """
         if self.warm_for != task_type:
-            self._replace(TASK_TYPES[task_type])
+            self._replace(self.roles.type_by_key(task_type))
         self._clean = False
         assert self._workspace is not None
         return self._workspace
@@ -143,7 +151,7 @@ class Seat:
     def warm_up(self, task_type: str) -> None:
         """Have a clean, ready CLI for that type ahead of need."""
         if self.warm_for != task_type:
-            self._replace(TASK_TYPES[task_type])
+            self._replace(self.roles.type_by_key(task_type))
         self.ready_client()
         self._clean = True
 
@@ -218,28 +226,33 @@ class Seat:
             container.stdout,
             container.stderr,
             on_event=self._on_event,
+            on_permission=self.on_permission,
+            permission_timeout_s=role.manner.permission_s,
             clock=self._clock,
         )
 
     def _container_spec(self, role: TaskType, workspace: Workspace) -> ContainerSpec:
-        plan = self._plan
+        plan, manner = self._plan, role.manner
         name = container_name(plan.run_id, plan.agent_id, plan.incarnation, self._serial)
         cli = CliRole(
             tools=role.tools,
             json_schema=role.schema,
-            model=plan.model,
-            max_turns=plan.max_turns,
+            model=manner.model or plan.model,
+            max_turns=manner.max_turns or plan.max_turns,
+            disallowed=manner.denied,
+            append_system_prompt=manner.system_prompt,
+            asks_permission=manner.asks,
         )
         return ContainerSpec(
             name=name,
-            image=plan.image,
+            image=manner.image or plan.image,
             command=cli_argv(cli),
             home_dir=workspace.home_dir,
             work_dir=workspace.work_dir,
             socket_dir=plan.socket_dir,
             read_only_work=role.read_only,
-            memory=plan.memory,
-            cpus=plan.cpus,
+            memory=manner.memory or plan.memory,
+            cpus=manner.cpus or plan.cpus,
             pids_limit=plan.pids_limit,
             timeout_s=plan.lifetime_s,
             env={**CLI_ENV, **plan.cli_env},

@@ -13,7 +13,7 @@ from .claude.events import Usage, cost_delta, summarize
 from .failure import POLICIES, FailureKind, classify_result
 from .tasks.prompts import after_a_cut
 from .tasks.task import Task, TaskResult
-from .tasks.types import TASK_TYPES, TaskType
+from .team.roles import Roles
 from .workspace import About, WorkspaceError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .seat import Seat
+    from .tasks.types import TaskType
     from .workspace import Workspace
 
 # The turn ended early by a limit: what was written until then is a part of the work.
@@ -53,6 +54,7 @@ class TaskRunner:
         stall_s: float,
         transcripts: Path | None,
         progress: Callable[[str, str], None],
+        roles: Roles | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._agent_id = agent_id
@@ -60,6 +62,7 @@ class TaskRunner:
         self._stall_s = stall_s
         self._transcripts = transcripts
         self._progress = progress
+        self._roles = roles or Roles({}, {})
         self._clock = clock
         self._lock = threading.Lock()
         self._job: Job | None = None
@@ -120,8 +123,8 @@ class TaskRunner:
         return result
 
     def _attempt(self, job: Job, started: float) -> TaskResult:
-        task, role = job.task, TASK_TYPES[job.task.task_type]
-        workspace = self._seat.open(role.name)
+        task, role = job.task, self._roles.type_of(job.task)
+        workspace = self._seat.open(role.key)
         staged = workspace.stage(task)
         if not role.read_only:
             workspace.baseline()

@@ -67,6 +67,8 @@ class Task:
         context_id: the conversation to go on in; None starts a new one.
         include_uncommitted: whether the agent gets the files as they lie in the user's folder;
             without it, as they are in the commit that is checked out there.
+        role: who is to do it, by the configuration's name; None: whoever does its type.
+        agent: the one agent that may do it; None: any that can.
     """
 
     task_id: str = field(default_factory=_new_task_id)
@@ -80,6 +82,8 @@ class Task:
     repo: str | None = None
     context_id: str | None = None
     include_uncommitted: bool = True
+    role: str | None = None
+    agent: str | None = None
 
     def check(self, priority_levels: int = DEFAULT_PRIORITY_LEVELS) -> None:
         """Refuse what no agent could work on, in this task and in its subtasks.
@@ -184,6 +188,7 @@ def _subtask(task: Task, index: int, definition: dict[str, Any]) -> Task:
         "timeout": definition.get("timeout", task.timeout),
         "repo": task.repo,
         "include_uncommitted": task.include_uncommitted,
+        "role": task.role,
     }
     return _convert(wire, Task, where)
 

@@ -34,6 +34,8 @@ def test_a_task_has_the_documented_fields_in_their_order_and_defaults() -> None:
         "repo",
         "context_id",
         "include_uncommitted",
+        "role",
+        "agent",
     ]
     assert (task.task_type, task.description, task.files, task.parallel) == (
         "generic",
