@@ -1,11 +1,12 @@
 # `make demo` and `make test` do everything from a bare machine; each says what it installs before it does.
 VENV := .venv
+BENCH_VENV := .venv-bench
 BIN := $(VENV)/bin
 # The oldest release of Claude Code that is supported; the pinned newest one is the default image.
 OLDEST_CLI := 2.1.197
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test check unit machine images erlang bench faults soak clean
+.PHONY: demo test check unit machine images erlang bench bench-messaging bench-peers faults soak clean
 
 demo: $(VENV)/.made machine
 	@$(BIN)/understudy demo
@@ -37,8 +38,22 @@ erlang:
 	  $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
 	    --no-install-recommends erlang-base >/dev/null; }
 
+# Everything, beside the peers when they are installed; some half an hour on two CPUs.
 bench: $(VENV)/.made-dev machine
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench run
+
+bench-messaging: $(VENV)/.made-dev
+	@$(BIN)/python -m bench run messaging curves
+
+# Other people's libraries, for the benches alone: in an environment of their own, never in $(VENV).
+bench-peers: $(BENCH_VENV)/.made
+
+$(BENCH_VENV)/.made: pyproject.toml scripts/make-venv
+	@echo "setting up $(BENCH_VENV) with the peers that the benches measure against (some 600 MB)"
+	@scripts/make-venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[bench-peers]'
+	@touch $@
 
 # Each kill point by itself, with FAULT_SEEDS seeds (3): a trial takes about 3 seconds.
 faults: $(VENV)/.made-dev machine
@@ -59,4 +74,4 @@ $(VENV)/.made-dev: $(VENV)/.made
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

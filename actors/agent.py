@@ -34,12 +34,16 @@ from .seat import Seat, SeatPlan
 from .task_runner import Job, TaskRunner
 from .tasks.rows import Conversation
 from .tasks.task import Task, TaskResult
+from .team.approvals import AskedCalls
+from .team.roles import Roles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from understudy.supervision import ChildContext
+
+    from .claude import PermissionRequest
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +105,8 @@ class ClaudeAgent(pykka.ThreadingActor):
         self._on_ended = on_ended
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._seat = make_seat(self._on_cli_event)
+        self._asked = AskedCalls(self._tell_root)
+        self._seat.on_permission = self._on_permission
         self._runner = TaskRunner(
             agent_id, self._seat, progress=self._tell_progress, **runner_options
         )
@@ -144,7 +150,10 @@ class ClaudeAgent(pykka.ThreadingActor):
                 self._take(message)
             case AgentMessage(payload={"command": "cancel", "number": int(number)}):
                 self._runner.cancel(number)
+            case AgentMessage(payload={"command": "permission"}):
+                self._asked.answer(message.payload)
             case _Finished(request, result):
+                self._asked.forget()
                 self.current_task = self._job = None
                 self._respond(request, result)
             case _Tidy():
@@ -245,6 +254,14 @@ class ClaudeAgent(pykka.ThreadingActor):
         payload = {"kind": "progress", "task_id": task_id, "text": text}
         self._protocol.send(ORCHESTRATOR, MessageType.STATUS_UPDATE, payload)
 
+    def _tell_root(self, payload: dict[str, Any]) -> None:
+        self._protocol.send(ORCHESTRATOR, MessageType.STATUS_UPDATE, payload)
+
+    def _on_permission(self, request: PermissionRequest) -> None:
+        """The CLI asks whether it may; called in its reader's thread."""
+        job = self._job
+        self._asked.ask(request, job.task.task_id if job else None)
+
     def _on_cli_event(self, event: dict[str, Any]) -> None:
         if event.get("subtype") == "init":
             self._tell_container()  # a task that goes on has a container of its own
@@ -271,7 +288,11 @@ def main(context: ChildContext) -> None:
     channel = join_bus(context)
     protocol = Agent2AgentProtocol(context.id, channel, incarnation=context.incarnation)
     plan = _plan(context)
-    options = {"stall_s": args["stall_s"], "transcripts": _path(args["transcripts"])}
+    options = {
+        "stall_s": args["stall_s"],
+        "transcripts": _path(args["transcripts"]),
+        "roles": Roles.from_wire(plan.roles),
+    }
     ref = ClaudeAgent.start(
         context.id,
         protocol,

@@ -7,14 +7,13 @@ without following links, and handed to `git fast-import` into a repository of ou
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
+from .repository.git import Git, parents, quoted, shown
 from .untrusted_tree import LeftOut, TreeFile, WorkspaceError, read_tree
 
 if TYPE_CHECKING:
@@ -24,10 +23,8 @@ if TYPE_CHECKING:
 MAX_DIFF_BYTES = 10_000_000
 # In our repository: the paths that were in another encoding at the beginning.
 _OPAQUE = "opaque"
-_GIT_TIMEOUT_S = 120.0
-_MAX_ERROR_CHARS = 500
-# ASCII that stands for itself between git's double quotes.
-_PLAIN = frozenset(range(ord(" "), ord("~") + 1)) - frozenset(b'"\\')
+BASE = "refs/heads/base"
+WORK = "refs/heads/work"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,12 @@ class Baseline:
         git_dir: our own repository, made new; it must lie outside of the folder.
         tree: the folder.
         max_file_bytes, max_total_bytes: what is over them is not in the patch, but named.
+        object_format: how its objects are named, "sha1" or "sha256".
+        objects: the objects of another repository, which ours can name then; they are only read.
         reopen: go on with the repository that another `Baseline` made there.
+
+    Attributes:
+        git: our repository; `BASE` in it is the state at that moment, `WORK` that of `diff`.
 
     Raises:
         WorkspaceError: the folder cannot be read, or git fails.
@@ -67,8 +69,11 @@ class Baseline:
         *,
         max_file_bytes: int,
         max_total_bytes: int,
+        object_format: str = "sha1",
+        objects: Path | None = None,
         reopen: bool = False,
     ) -> None:
+        self.git = Git(git_dir)
         self._git_dir = git_dir
         self._tree = tree
         self._max_file_bytes = max_file_bytes
@@ -80,9 +85,19 @@ class Baseline:
             return
         shutil.rmtree(git_dir, ignore_errors=True)
         git_dir.mkdir(mode=0o700)
-        self._git("init", "-q", "--bare", "--template=", str(git_dir))
-        self._paths, _ = self._import("base")
+        form = f"--object-format={object_format}"
+        self.git.run("init", "-q", "--bare", "--template=", form, str(git_dir))
+        if objects is not None:
+            (git_dir / "objects" / "info").mkdir(exist_ok=True)
+            named = quoted(bytes(objects)) + b"\n"
+            (git_dir / "objects" / "info" / "alternates").write_bytes(named)
+        self._paths, _ = self._import(BASE)
         (git_dir / _OPAQUE).write_bytes(b"\0".join(sorted(self._opaque)))
+
+    @property
+    def paths(self) -> frozenset[bytes]:
+        """What was there at that moment."""
+        return self._paths
 
     def diff(self, *, max_diff_bytes: int = MAX_DIFF_BYTES) -> Diff:
         """What has changed since; may be called again.
@@ -90,12 +105,12 @@ class Baseline:
         Raises:
             WorkspaceError: the folder cannot be read, or git fails.
         """
-        _, left_out = self._import("work")
+        _, left_out = self._import(WORK)
         self._write_attributes()
         names = self._compare("--name-only", "-z").split(b"\0")
-        changed = [_shown(name) for name in names if name]
+        changed = [shown(name) for name in names if name]
         text, cut = _limited(self._compare("-p", "--binary", "--full-index"), max_diff_bytes)
-        missing = {_shown(item.path): item.why for item in left_out}
+        missing = {shown(item.path): item.why for item in left_out}
         if cut:
             missing["(patch)"] = f"{cut} files; the patch is limited to {max_diff_bytes:,} bytes"
         changed += [path for path in missing if path != "(patch)" and path not in changed]
@@ -103,8 +118,7 @@ class Baseline:
 
     def _load(self) -> None:
         """Know again what was known after the first import."""
-        names = self._git("ls-tree", "-r", "-z", "--name-only", "refs/heads/base").split(b"\0")
-        self._paths = frozenset(name for name in names if name)
+        self._paths = frozenset(self.git.entries(BASE))
         opaque = (self._git_dir / _OPAQUE).read_bytes().split(b"\0")
         self._opaque = {name for name in opaque if name}
 
@@ -134,16 +148,16 @@ class Baseline:
 
     def _fast_import(self, branch: str, gone: Iterable[bytes], files: IO[bytes]) -> None:
         with tempfile.TemporaryFile(dir=self._git_dir) as stream:
-            stream.write(b"commit refs/heads/%s\n" % branch.encode())
+            stream.write(b"commit %s\n" % branch.encode())
             stream.write(b"committer understudy <> 0 +0000\ndata 0\n\n")
-            if branch != "base":
-                stream.write(b"from refs/heads/base\n")
+            if branch != BASE:
+                stream.write(b"from %s\n" % BASE.encode())
             # Deletions come first: a file can have become a folder, or a folder a file.
-            stream.writelines(b"D %s\n" % _quoted(path) for path in sorted(gone))
+            stream.writelines(b"D %s\n" % quoted(path) for path in sorted(gone))
             files.seek(0)
             shutil.copyfileobj(files, stream)
             stream.seek(0)
-            self._git("fast-import", "--quiet", "--force", stdin=stream)
+            self.git.run("fast-import", "--quiet", "--force", stdin=stream)
 
     def _note_opaque(self, item: TreeFile) -> None:
         """Text in another encoding goes into the patch as binary: the patch itself is UTF-8."""
@@ -164,59 +178,19 @@ class Baseline:
     def _compare(self, *options: str) -> bytes:
         prefixes = ("--src-prefix=a/", "--dst-prefix=b/")
         safe = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
-        branches = ("refs/heads/base", "refs/heads/work", "--")
-        return self._git("diff-tree", "-r", *options, *safe, *prefixes, *branches)
-
-    def _git(self, *arguments: str, stdin: IO[bytes] | None = None) -> bytes:
-        command = ["git", "--git-dir", str(self._git_dir), *arguments]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=self._git_dir,
-                env=_git_env(),
-                stdin=stdin or subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_GIT_TIMEOUT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise WorkspaceError("git", str(error), "install git, or look at the disk") from error
-        if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip()[-_MAX_ERROR_CHARS:]
-            reason = f"git {arguments[0]} failed ({done.returncode}): {said}"
-            raise WorkspaceError(str(self._git_dir), reason, "is its disk full?")
-        return done.stdout
-
-
-def _git_env() -> dict[str, str]:
-    """No configuration but git's own defaults: none of the machine's, the user's or a caller's."""
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": "/nonexistent",
-        "XDG_CONFIG_HOME": "/nonexistent",
-        "LC_ALL": "C",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_ATTR_NOSYSTEM": "1",
-        "GIT_ALLOW_PROTOCOL": "",
-        "GIT_TERMINAL_PROMPT": "0",
-    }
+        branches = (BASE, WORK, "--")
+        return self.git.run("diff-tree", "-r", *options, *safe, *prefixes, *branches)
 
 
 def _write_file(stream: IO[bytes], file: TreeFile) -> None:
-    stream.write(b"M %s inline %s\n" % (file.mode.encode(), _quoted(file.path)))
+    stream.write(b"M %s inline %s\n" % (file.mode.encode(), quoted(file.path)))
     stream.write(b"data %d\n%s\n" % (len(file.data), file.data))
 
 
 def _deletions(gone: Iterable[bytes], left_out: list[LeftOut]) -> list[bytes]:
     """Paths that are not there any more; what could not be read counts as unchanged."""
     kept = {item.path for item in left_out}
-    return [path for path in gone if not any(part in kept for part in _with_parents(path))]
-
-
-def _with_parents(path: bytes) -> list[bytes]:
-    ends = [i for i in range(len(path)) if path[i : i + 1] == b"/"]
-    return [path, *(path[:end] for end in ends)]
+    return [path for path in gone if not any(part in kept for part in (path, *parents(path)))]
 
 
 def _limited(patch: bytes, max_bytes: int) -> tuple[str, int]:
@@ -232,17 +206,6 @@ def _limited(patch: bytes, max_bytes: int) -> tuple[str, int]:
     return patch[:end].decode(errors="replace"), sum(start >= end for start in starts)
 
 
-def _quoted(path: bytes) -> bytes:
-    """A path in git's double quotes: any byte may be in it, also a line feed."""
-    return b'"%s"' % b"".join(
-        bytes([byte]) if byte in _PLAIN else b"\\%03o" % byte for byte in path
-    )
-
-
 def _pattern(path: bytes) -> bytes:
     """An attribute pattern that only this path matches."""
-    return _quoted(b"/" + re.sub(rb"([*?\[\\])", rb"\\\1", path))
-
-
-def _shown(path: bytes) -> str:
-    return path.decode(errors="backslashreplace")
+    return quoted(b"/" + re.sub(rb"([*?\[\\])", rb"\\\1", path))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .roster import AgentRecord, Roster
     from .task_book import TaskBook
     from .tasks.task import Task
+    from .team.roles import Roles
 
 # An agent ends its own turns in time; only one that does not answer is ended by its supervisor.
 OVERTIME_S = 30.0
@@ -33,12 +34,14 @@ class Dispatcher:
         book: TaskBook,
         orders: Orders,
         limits: RootLimits,
+        roles: Roles,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._roster = roster
         self._book = book
         self._orders = orders
         self._limits = limits
+        self._roles = roles
         self._clock = clock
 
     def give_what_waits(self) -> None:
@@ -55,6 +58,7 @@ class Dispatcher:
 
     def _give(self, task: Task, agent_id: str) -> None:
         agent = self._roster[agent_id]
+        warm = agent.conversation
         conversation = self._conversation(task, agent)
         order = {
             "task": task.to_wire(),
@@ -71,7 +75,7 @@ class Dispatcher:
             return
         order["number"] = self._book.running[task.task_id].number
         # First: the gateway must know whose requests come when the agent's first one does.
-        self._orders.assign(agent_id, task.task_id, task.priority)
+        self._orders.assign(agent_id, task, self._roles.budget_of(task))
         try:
             self._orders.give(agent_id, order, timeout_s=task.timeout + 2 * OVERTIME_S)
         except (EncodeError, FrameTooLarge) as error:
@@ -82,6 +86,9 @@ class Dispatcher:
             self._book.requeue(task, str(error), free=True, outcome=Outcome.REFUSED)
             return
         agent.state, agent.task_id = "busy", task.task_id
+        if conversation != warm:
+            # It ends that one, and tells of the task's own once there is one.
+            agent.container = agent.container_pid = None
 
     def _conversation(self, task: Task, agent: AgentRecord) -> Conversation:
         """Where the task is worked on: where it was, or in a conversation that nobody has begun."""
@@ -90,6 +97,6 @@ class Dispatcher:
         warm, agent.conversation = agent.conversation, None
         if task.context_id is not None:
             return Conversation(task.context_id, str(uuid.uuid4()))
-        if warm is not None and agent.warm_for == task.task_type:
+        if warm is not None and agent.warm_for == self._roles.type_of(task).key:
             return warm
         return Conversation.new()

@@ -33,7 +33,7 @@ from .gateway import scrub
 from .gateway.from_settings import desk_args
 from .handle import TaskHandle
 from .haste import Haste, killing_in_haste
-from .housekeeping import LOCK_NAME, Housekeeper, sweep_places, take_lock
+from .housekeeping import LOCK_NAME, Housekeeper, leave_mark, sweep_places, take_lock
 from .incarnation_log import IncarnationLog
 from .podman import image_exists, image_tag, podman_env
 from .podman.guard import Guard
@@ -44,6 +44,7 @@ from .startup import Startup
 from .task_book import TaskBook
 from .tasks.queue import TaskQueue
 from .tasks.store import SERVICE_RUN, TaskStore
+from .team.roles import Roles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,6 +85,7 @@ class Fleet:
         haste: Haste | None = None,
     ) -> None:
         self.settings = settings
+        self._roles = Roles.of(settings)
         self._base = base
         self._upstream = upstream
         self._forks = forks
@@ -126,18 +128,26 @@ class Fleet:
         self._undo.append(self._forks.close)
         image, env = self._check_machine()
         self._make_places()
-        guard = Guard(self.places.run_id, env)
+        assert self.store is not None
+        lives = IncarnationLog(self.store, self._filed_under)
+        self._start_guard(lives, env)
+        self._start_root(lives, image, env)
+
+    def _start_guard(self, lives: IncarnationLog, env: dict[str, str]) -> None:
+        replaced = partial(lives.say, "guard", "replaced")
+        guard = Guard(self.places.run_id, env, mark=self._forks.mark, on_replaced=replaced)
         guard.start()
         self._undo.append(guard.close)
-        self._start_root(image, env)
 
     def _check_machine(self) -> tuple[str, dict[str, str]]:
         agent = self.settings.agent
         image = agent.image or image_tag(agent.cli_version)
         env = podman_env(self._base.cache_dir, self._env)
-        if not image_exists(image, env):
-            mend = "run `understudy image build`"
-            raise MachineNotReady(f"the agent image {image} is not there", mend)
+        images = {image, *(role.image or image for role in self.settings.roles.values())}
+        for name in sorted(images):
+            if not image_exists(name, env):
+                mend = "run `understudy image build`" if name == image else "mend roles.*.image"
+                raise MachineNotReady(f"the agent image {name} is not there", mend)
         return image, env
 
     def _make_places(self) -> None:
@@ -145,6 +155,7 @@ class Fleet:
         places.work_dir.mkdir(mode=0o700, parents=True)
         # At once: who finds the folder and not the lock takes the run for dead.
         lock = take_lock(places.work_dir / LOCK_NAME)
+        leave_mark(places.work_dir, self._forks.mark)
         for folder in (places.transcripts, places.logs, places.run_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (places.run_dir, places.work_dir):
@@ -164,7 +175,7 @@ class Fleet:
         )
         self._undo.append(sweep)
 
-    def _start_root(self, image: str, env: dict[str, str]) -> None:
+    def _start_root(self, lives: IncarnationLog, image: str, env: dict[str, str]) -> None:
         settings, places = self.settings, self.places
         channel = UnixSocketChannel(
             places.bus,
@@ -174,7 +185,6 @@ class Fleet:
         )
         protocol = Agent2AgentProtocol(ORCHESTRATOR, channel)
         assert self.store is not None
-        lives = IncarnationLog(self.store, self._filed_under)
         startup = Startup(self._see_logs(), self._haste)
 
         def listen(event: ChildEvent) -> None:
@@ -205,7 +215,7 @@ class Fleet:
         lives: IncarnationLog,
     ) -> pykka.ActorRef[RootActor]:
         queue = self.settings.task_queue
-        tasks = TaskQueue(max_size=queue.max_size, ageing_s=queue.ageing)
+        tasks = TaskQueue(max_size=queue.max_size, ageing_s=queue.ageing, roles=self._roles)
         return RootActor.start(
             Roster(self.agent_ids()),
             TaskBook(tasks, store, self._filed_under),
@@ -215,6 +225,7 @@ class Fleet:
             renew_child=supervisors.renew,
             record=lives.say,
             on_hopeless=self._on_hopeless,
+            roles=self._roles,
         )
 
     def _start_children(
@@ -294,17 +305,20 @@ class Fleet:
 
     def agent_ids(self) -> list[str]:
         """The ids of this fleet's agents."""
-        return agent_ids(self.settings.orchestrator.num_agents)
+        return agent_ids(self.settings)
 
     def submit(self, tasks: list[Task]) -> list[TaskHandle]:
         """Accept the tasks, all or none.
 
         Raises:
             FleetStopped: the fleet does not run.
+            InvalidTask: it names a role or an agent that is not there.
             QueueFull, DuplicateTask: see `RootActor.submit`.
         """
         if self._root is None or self._stopped.is_set():
             raise FleetStopped("the fleet does not run")
+        for task in tasks:
+            self._roles.check(task, self.agent_ids())
         handles = [TaskHandle(task.task_id, self.cancel) for task in tasks]
         self._ask("submit", tasks, handles)
         return handles
@@ -333,6 +347,10 @@ class Fleet:
     def cancel(self, task_id: str) -> bool:
         """End that task; False when it is not known or over."""
         return bool(self._ask("cancel", task_id))
+
+    def answer(self, task_id: str, *, allow: bool, text: str | None = None) -> bool:
+        """See `RootActor.answer`."""
+        return bool(self._ask("answer", task_id, allow=allow, text=text))
 
     def restart_agent(self, name: str) -> dict[str, Any]:
         """See `RootActor.restart_agent`."""

@@ -62,7 +62,7 @@ def _rules(settings: Settings) -> tuple[SupervisorSpec, SupervisorSpec]:
     """The very specs that a fleet would start, but for its folders and its key."""
     here = Path("/")
     places = FleetPlaces("plan", here, here, here, here, here)
-    ids = agent_ids(settings.orchestrator.num_agents)
+    ids = agent_ids(settings)
     image = settings.agent.image or image_tag(settings.agent.cli_version)
     agents = [
         agent_spec(name, settings, places, image=image, owner=None, podman_env={}) for name in ids

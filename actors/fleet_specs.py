@@ -9,6 +9,7 @@ from understudy.supervision import Backoff, ChildSpec, Restart, Strategy, Superv
 from .bus import bus_args
 from .failure import PERMANENT_KINDS, UNCOUNTED_KINDS
 from .gateway.from_settings import cli_env
+from .team.roles import Roles, agent_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 _CONTAINER_LIFETIME_S = 24 * 3600
 
 
-def agent_ids(count: int) -> list[str]:
-    """The names of that many agents: `agent_000`, `agent_001` and so on."""
-    return [f"agent_{number:03d}" for number in range(count)]
+def agent_ids(settings: Settings) -> list[str]:
+    """The names of the agents, `agent_000` and so on: those without a role, then role by role."""
+    count = settings.orchestrator.num_agents
+    count += sum(role.count or 0 for role in settings.roles.values())
+    return [agent_name(number) for number in range(count)]
 
 
 def agent_spec(
@@ -36,7 +39,7 @@ def agent_spec(
     podman_env: Mapping[str, str],
 ) -> ChildSpec:
     """The child spec of one agent."""
-    agent = settings.agent
+    agent, roles = settings.agent, Roles.of(settings)
     plan = {
         "run_id": places.run_id,
         "image": image,
@@ -55,13 +58,14 @@ def agent_spec(
         "max_workspace_bytes": settings.storage.max_workspace_bytes,
         "podman_env": dict(podman_env),
         "cli_env": cli_env(settings),
+        "roles": roles.to_wire(),
     }
     args: dict[str, Any] = {
         **_bus(settings, places),
         "plan": plan,
         "stall_s": agent.stall_timeout,
         "transcripts": str(places.transcripts),
-        "warm_for": agent.warm_for,
+        "warm_for": roles.warm_for(agent_id, agent.warm_for),
         "log_level": settings.orchestrator.log_level,
     }
     return ChildSpec(

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from .errors import AgentError
 from .places import Places
+from .podman.guard_process import end_marked
 from .podman.sweep import sweep
+from .repository.takeout import Work
 from .tasks.store import SERVICE_RUN
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOCK_NAME = "lock"
+MARK_NAME = "mark"
 _YOUNG_S = 5.0
 _LOG_BYTES = 16 << 20
 _DAY_S = 24 * 3600.0
@@ -79,23 +82,47 @@ class Housekeeper:
 
 
 def remove_dead_runs(base: FleetBase, env: Mapping[str, str], *, now: float) -> None:
-    """Remove containers, workspaces and sockets of runs whose process is gone.
+    """Remove processes, containers, workspaces and sockets of runs whose process is gone.
 
-    A folder younger than a few seconds may be a run that has not taken its lock yet.
+    A folder younger than a few seconds, without a mark, may be a run that has no lock yet.
     """
     runs = base.state_dir / "runs"
 
     def is_alive(run_id: str) -> bool:
         return lock_is_held(runs / run_id / LOCK_NAME)
 
-    dead = set(sweep(env, is_alive))
-    for folder in runs.iterdir():
-        if now - folder.stat().st_mtime > _YOUNG_S and not is_alive(folder.name):
-            dead.add(folder.name)
+    dead = {folder.name for folder in runs.iterdir() if _is_dead(folder, now)}
+    for run_id in dead:
+        end_processes(runs / run_id)
+    # After the processes: an agent that is left might still start a container.
+    dead.update(sweep(env, is_alive))
     for run_id in dead:
         _log.info("removing what the dead run %s left", run_id)
         shutil.rmtree(runs / run_id, ignore_errors=True)
         shutil.rmtree(base.run_root / run_id, ignore_errors=True)
+
+
+def _is_dead(folder: Path, now: float) -> bool:
+    if lock_is_held(folder / LOCK_NAME):
+        return False
+    return (folder / MARK_NAME).exists() or now - folder.stat().st_mtime > _YOUNG_S
+
+
+def leave_mark(folder: Path, mark: str) -> None:
+    """Have the processes with that mark ended once this run is dead; it has its lock already."""
+    (folder / MARK_NAME).write_text(mark, encoding="ascii")
+
+
+def end_processes(folder: Path) -> None:
+    """Kill what is left of the processes of that run, which is dead.
+
+    Nearly always nothing: only one that was stopped while fork server and guard were killed too.
+    """
+    path = folder / MARK_NAME
+    mark = path.read_text(encoding="ascii") if path.exists() else ""
+    # The file may have been cut off by a full disk: no mark, or half of one, is nobody's.
+    if mark and (count := end_marked(mark)):
+        _log.warning("ended %d processes that the dead run %s left", count, folder.name)
 
 
 def abandon_dead_runs(base: FleetBase, store: TaskStore) -> None:
@@ -114,9 +141,12 @@ def sweep_places(conversations: Path, store: TaskStore, env: Mapping[str, str]) 
 def prune(store: TaskStore, folders: Iterable[Path], keep_days: float, *, now: float) -> None:
     """Delete finished tasks, transcripts and logs older than `keep_days`; cut logs that are large.
 
-    `now` is in seconds since the epoch.
+    Tasks whose branch is there and not merged are kept. `now` is in seconds since the epoch.
     """
-    store.prune(keep_days * _DAY_S)
+    kept = unmerged(store, keep_days * _DAY_S)
+    if kept:
+        _log.info("%d old tasks are kept: their branches are not merged: %s", len(kept), kept)
+    store.prune(keep_days * _DAY_S, kept)
     for folder in folders:
         for path in folder.iterdir():
             try:
@@ -127,6 +157,23 @@ def prune(store: TaskStore, folders: Iterable[Path], keep_days: float, *, now: f
                 path.unlink(missing_ok=True)
             elif path.suffix == ".log" and stat.st_size > _LOG_BYTES:
                 path.replace(path.with_suffix(".log.1"))
+
+
+def unmerged(store: TaskStore, older_than_s: float) -> list[str]:
+    """The tasks that were over so long ago and whose branch holds work that nothing else has."""
+    kept: list[str] = []
+    for task_id in store.finished_before(older_than_s):
+        task, result = store.task(task_id), store.result(task_id)
+        if task is None or result is None or result.branch is None:
+            continue
+        work = Work.of(task, result)
+        try:
+            if work.loss(looks_at_disk=False) and work.is_on_branch():
+                kept.append(task_id)
+        except AgentError as error:
+            _log.info("%s is kept, its repository cannot be asked: %s", task_id, error)
+            kept.append(task_id)
+    return kept
 
 
 def take_lock(path: Path) -> int:

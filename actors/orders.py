@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from understudy.transport import Agent2AgentProtocol, AgentMessage
 
     from .task_book import Running
+    from .tasks.task import Task
 
 _log = logging.getLogger(__name__)
 
@@ -44,27 +45,37 @@ class Orders:
         """
         self._protocol.send_task_request(agent_id, order, self._answered, timeout_s=timeout_s)
 
-    def assign(self, agent_id: str, task_id: str, priority: int) -> None:
-        """Tell the gateway on whose account the agent's requests go, and how urgent they are."""
-        payload = {
+    def assign(self, agent_id: str, task: Task, budget: dict[str, Any] | None = None) -> None:
+        """Tell the gateway on whose account the agent's requests go, and how urgent they are.
+
+        `budget` is in place of the configuration's caps for any task.
+        """
+        task_id = task.task_id
+        payload: dict[str, Any] = {
             "command": "assign",
             "agent_id": agent_id,
             "task_id": task_id,
-            "priority": priority,
+            "priority": task.priority,
         }
+        if budget is not None:
+            payload["budget"] = budget
         try:
             self._protocol.send(GATEWAY, MessageType.COORDINATION, payload)
         except TransportError as error:
             _log.info("the gateway is not told of %s: %s", task_id, error)
 
-    def cancel(self, running: Running) -> None:
-        """Tell the agent to end that run of the task; one that is out of reach is not told."""
-        agent_id, number = running.agent_id, running.number
-        payload = {"command": "cancel", "task_id": running.task.task_id, "number": number}
+    def tell_agent(self, agent_id: str, payload: dict[str, Any]) -> None:
+        """Send the agent a command; one that is out of reach is not told."""
         try:
             self._protocol.send(agent_id, MessageType.COORDINATION, payload)
         except TransportError as error:
             _log.info("not delivered to %s: %s", agent_id, error)
+
+    def cancel(self, running: Running) -> None:
+        """Tell the agent to end that run of the task; one that is out of reach is not told."""
+        agent_id, number = running.agent_id, running.number
+        payload = {"command": "cancel", "task_id": running.task.task_id, "number": number}
+        self.tell_agent(agent_id, payload)
 
     def _answered(self, message: AgentMessage) -> None:
         """Take the answer to a request.

@@ -28,6 +28,8 @@ from .steering import CANCEL_GRACE_S, Steering
 from .tasks.database import StoreError
 from .tasks.rows import Conversation, Lease, Outcome
 from .tasks.task import Task, TaskResult
+from .team.approvals import Approvals
+from .team.roles import Roles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,10 +69,12 @@ class RootActor(pykka.ThreadingActor):
         renew_child: Callable[[str], None],
         record: Callable[[str, str, str], None],
         on_hopeless: Callable[[str], None] | None = None,
+        roles: Roles | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._roster = roster
+        self._roles = roles or Roles({}, {})
         self._book = book
         self._orders = Orders(protocol, self.actor_ref.tell)
         self._limits = limits
@@ -78,8 +82,9 @@ class RootActor(pykka.ThreadingActor):
         self._hope = Hope(book, on_hopeless)
         self._clock = clock
         self._retries = Retries(limits)
-        self._dispatcher = Dispatcher(roster, book, self._orders, limits, clock)
+        self._dispatcher = Dispatcher(roster, book, self._orders, limits, self._roles, clock)
         self._steering = Steering(roster, book, self._orders, renew_child, record, clock)
+        self._approvals = Approvals(book, self._orders, clock)
         self._closing: str | None = None
         self._keeps = False
 
@@ -118,6 +123,11 @@ class RootActor(pykka.ThreadingActor):
     ) -> None:
         """Take up again what an earlier service had accepted; see `TaskBook.recover`."""
         self._book.recover(tasks, handles, may_have_run=may_have_run)
+        known = {agent.agent_id for agent in self._roster.all()}
+        for task, _ in tasks:
+            if why := self._roles.why_nobody(task, known):
+                self._book.take_waiting(task.task_id)
+                self._book.fail(task, FailureKind.CONFIG, why)
         self._dispatch()
 
     def replay(self, task_id: str, handle: TaskHandle) -> bool:
@@ -163,11 +173,19 @@ class RootActor(pykka.ThreadingActor):
         self._dispatch()
         return done
 
+    def answer(self, task_id: str, *, allow: bool, text: str | None = None) -> bool:
+        """See `Approvals.answer`."""
+        return self._approvals.answer(task_id, allow=allow, text=text)
+
     def status(self) -> dict[str, Any]:
         """Agents, queue and counters, as plain data."""
         return {
-            "agents": {agent.agent_id: agent.to_status() for agent in self._roster.all()},
+            "agents": {
+                agent.agent_id: agent.to_status() | {"role": self._roles.of_agent(agent.agent_id)}
+                for agent in self._roster.all()
+            },
             "services": {name: asdict(service) for name, service in self._roster.services.items()},
+            "input_required": self._approvals.waiting(),
             "queued": self._book.waiting,
             "running": len(self._book.running),
             "stale_messages": self._roster.stale_messages,
@@ -235,6 +253,8 @@ class RootActor(pykka.ThreadingActor):
         elif payload.get("kind") == "container":
             agent.container = payload.get("container")
             agent.container_pid = payload.get("container_pid")
+        elif payload.get("kind") == "permission":
+            self._approvals.note(agent.agent_id, payload)
         elif payload.get("kind") == "state" and agent.task_id is None and not agent.renewing:
             agent.state = "ready"
             agent.warm_for = payload.get("warm_for")
@@ -337,6 +357,7 @@ class RootActor(pykka.ThreadingActor):
 
     def _on_tick(self) -> None:
         self._book.release_due()
+        self._approvals.tick()
         now = self._clock()
         for running in list(self._book.running.values()):
             if running.gives_up_at <= now:

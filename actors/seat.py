@@ -23,15 +23,17 @@ from .places import Places
 from .podman import Container, ContainerSpec, container_name, run_podman
 from .taking_up import Fate, Opened, fate_of, take_up
 from .tasks.rows import Conversation
-from .tasks.types import TASK_TYPES, TaskType
+from .team.roles import Roles
 from .workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from .claude import PermissionRequest
     from .claude.session_lock import SessionLock
     from .tasks.task import Task, TaskResult
+    from .tasks.types import TaskType
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ class SeatPlan:
     keep_contexts: int
     podman_env: Mapping[str, str]
     cli_env: Mapping[str, str]
+    roles: Mapping[str, Any]
 
 
 class Seat:
@@ -78,6 +81,7 @@ class Seat:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
+        self.roles = Roles.from_wire(plan.roles)
         self._on_event = on_event
         self._clock = clock
         self._serial = 0
@@ -91,16 +95,19 @@ class Seat:
         self.conversation: Conversation | None = None
         self._initialized = False
         self.client: ClaudeClient | None = None
+        # Set before the first CLI starts; see `ClaudeClient`.
+        self.on_permission: Callable[[PermissionRequest], None] | None = None
 
     @property
     def warm_for(self) -> str | None:
-        """The task type that finds a clean CLI here without waiting, or None."""
-        return self._type.name if self._clean and self._type and self._alive() else None
+        """The key of the task type that finds a clean CLI here without waiting, or None."""
+        return self._type.key if self._clean and self._type and self._alive() else None
 
     @property
     def image(self) -> str:
-        """The image that its containers are made from."""
-        return self._plan.image
+        """The image that its container is made from."""
+        own = self._type.manner.image if self._type else None
+        return own or self._plan.image
 
     @property
     def container_name(self) -> str | None:
@@ -122,8 +129,8 @@ class Seat:
             ContextGone: the context that the task names is not there.
             PodmanError: the container did not start.
         """
-        role = TASK_TYPES[task.task_type]
-        if anew or self.warm_for != role.name or self.conversation != conversation:
+        role = self.roles.type_of(task)
+        if anew or self.warm_for != role.key or self.conversation != conversation:
             self._replace(role, conversation, task, anew=anew)
         self._clean, self._busy = False, True
         assert self._opened is not None
@@ -162,7 +169,7 @@ class Seat:
     def warm_up(self, task_type: str) -> None:
         """Have a clean, ready CLI for that type ahead of need."""
         if self.warm_for != task_type:
-            self._replace(TASK_TYPES[task_type], Conversation.new())
+            self._replace(self.roles.type_by_key(task_type), Conversation.new())
         self.ready_client()
         self._clean = True
 
@@ -245,8 +252,7 @@ class Seat:
         try:
             archive = aside.home_dir.joinpath(*PROJECT_PARTS)
             settle_and_archive(workspace.home_dir, finished, archive, timeout_s=2.0)
-            for entry in workspace.work_dir.iterdir():
-                entry.rename(aside.work_dir / entry.name)
+            workspace.move_out(aside)
             if fate == "kept" and self._plan.keep_contexts:
                 self._give_to_user(aside.home_dir)
                 self._places.keep_folder(aside.root, finished, self._plan.keep_contexts)
@@ -297,27 +303,32 @@ class Seat:
             container.stdout,
             container.stderr,
             on_event=self._on_event,
+            on_permission=self.on_permission,
+            permission_timeout_s=role.manner.permission_s,
             clock=self._clock,
         )
 
     def _container_spec(self, role: TaskType, name: str, opened: Opened) -> ContainerSpec:
-        plan = self._plan
+        plan, manner = self._plan, role.manner
         cli = CliRole(
             tools=role.tools,
             json_schema=role.schema,
-            model=plan.model,
-            max_turns=plan.max_turns,
+            model=manner.model or plan.model,
+            max_turns=manner.max_turns or plan.max_turns,
+            disallowed=manner.denied,
+            append_system_prompt=manner.system_prompt,
+            asks_permission=manner.asks,
         )
         return ContainerSpec(
             name=name,
-            image=plan.image,
+            image=manner.image or plan.image,
             command=cli_argv(cli, session_id=opened.session_id, resume=opened.resumes),
             home_dir=opened.workspace.home_dir,
             work_dir=opened.workspace.work_dir,
             socket_dir=plan.socket_dir,
             read_only_work=role.read_only,
-            memory=plan.memory,
-            cpus=plan.cpus,
+            memory=manner.memory or plan.memory,
+            cpus=manner.cpus or plan.cpus,
             pids_limit=plan.pids_limit,
             timeout_s=plan.lifetime_s,
             env={**CLI_ENV, **plan.cli_env},

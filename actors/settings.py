@@ -26,6 +26,25 @@ Dollars = Annotated[
 TaskTypeName = Literal["code_review", "refactor", "test_generation", "analysis", "generic"]
 
 
+ToolName = Literal["Bash", "Edit", "Glob", "Grep", "NotebookEdit", "Read", "Write"]
+# The CLI needs 128 MB for one turn with a command; with 96 MB it is killed.
+Memory = Annotated[
+    str,
+    Meta(
+        pattern=r"^((12[89]|1[3-9][0-9]|[2-9][0-9]{2}|[1-9][0-9]{3,6})[mM]|[1-9][0-9]{0,3}[gG])$",
+        description='at least "128m": whole megabytes such as "512m" or gigabytes such as "2g"',
+    ),
+]
+Processors = Annotated[
+    str,
+    Meta(
+        pattern=r"^(0*[1-9][0-9]{0,3}(\.[0-9]{1,3})?|0*\.(0[1-9]|[1-9])[0-9]{0,2})$",
+        description='a number of processors such as "0.5" or "2", at least "0.01"',
+    ),
+]
+Turns = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
+
+
 class OrchestratorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The fleet as a whole."""
 
@@ -38,21 +57,8 @@ class OrchestratorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One agent: its container and the CLI in it."""
 
-    # The CLI needs 128 MB for one turn with a command; with 96 MB it is killed.
-    container_memory: Annotated[
-        str,
-        Meta(
-            pattern=r"^((12[89]|1[3-9][0-9]|[2-9][0-9]{2}|[1-9][0-9]{3,6})[mM]|[1-9][0-9]{0,3}[gG])$",
-            description='at least "128m": whole megabytes such as "512m" or gigabytes such as "2g"',
-        ),
-    ] = "2g"
-    container_cpu: Annotated[
-        str,
-        Meta(
-            pattern=r"^(0*[1-9][0-9]{0,3}(\.[0-9]{1,3})?|0*\.(0[1-9]|[1-9])[0-9]{0,2})$",
-            description='a number of processors such as "0.5" or "2", at least "0.01"',
-        ),
-    ] = "1.0"
+    container_memory: Memory = "2g"
+    container_cpu: Processors = "1.0"
     health_check_interval: Seconds = 30.0
     startup_timeout: Seconds = 60.0
     warm_for: TaskTypeName | None = "generic"
@@ -65,7 +71,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ),
     ] = "2.1.330"
     model: Name | None = None
-    max_turns: Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")] = 50
+    max_turns: Turns = 50
     stall_timeout: Seconds = 300.0
     # The idle CLI holds 7 of them; threads count too.
     pids_limit: Annotated[
@@ -173,8 +179,57 @@ class StorageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = 200_000_000
 
 
+class RoleLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one container of a role may have; null is what `agent` says."""
+
+    memory: Memory | None = None
+    cpu: Processors | None = None
+    max_turns: Turns | None = None
+
+
+class RoleBudget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one task of a role may spend; null is what `budget` says of a task."""
+
+    dollars: Dollars | None = None
+    tokens: Count | None = None
+    turns: Count | None = None
+    seconds: Seconds | None = None
+
+
+class RoleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One role: who does which tasks, with what, and what they may do."""
+
+    tasks: Annotated[
+        tuple[TaskTypeName, ...], Meta(description="a list of task types, such as [code_review]")
+    ] = ()
+    model: Name | None = None
+    system_prompt: Name | None = None
+    tools: (
+        Annotated[
+            tuple[ToolName, ...],
+            Meta(
+                description="a list of the CLI's tools: "
+                "Bash, Edit, Glob, Grep, NotebookEdit, Read, Write"
+            ),
+        ]
+        | None
+    ) = None
+    read_only: bool = False
+    permission: Literal["allow", "ask"] = "allow"
+    permission_timeout: Seconds = 300.0
+    deny: Annotated[
+        tuple[Name, ...], Meta(description='a list of the CLI\'s rules, such as ["Bash(rm *)"]')
+    ] = ()
+    image: Name | None = None
+    count: Annotated[int, Meta(ge=1, le=256, description="a whole number from 1 to 256")] | None = (
+        None
+    )
+    limits: RoleLimits = RoleLimits()
+    budget: RoleBudget = RoleBudget()
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All settings by section."""
+    """All settings by section; roles by their name."""
 
     orchestrator: OrchestratorSettings = OrchestratorSettings()
     agent: AgentSettings = AgentSettings()
@@ -184,3 +239,4 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gateway: GatewaySettings = GatewaySettings()
     budget: BudgetSettings = BudgetSettings()
     storage: StorageSettings = StorageSettings()
+    roles: dict[str, RoleSettings] = {}

@@ -35,6 +35,7 @@ class StagedFile:
         size_bytes: its size when it was looked at.
         is_binary: whether it is no text.
         is_executable: whether its owner may run it.
+        data: its content when it is taken from a commit; `source` only names it then.
     """
 
     source: Path
@@ -42,6 +43,7 @@ class StagedFile:
     size_bytes: int
     is_binary: bool
     is_executable: bool
+    data: bytes | None = None
 
 
 def resolve_files(

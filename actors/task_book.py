@@ -250,6 +250,11 @@ class TaskBook:
         if task.task_id in self.running:
             self._end_attempt(task, Outcome.PARKED)
 
+    def mark(self, task_id: str, state: TaskState, agent_id: str, text: str) -> None:
+        """A running task waits for somebody's word, or goes on."""
+        if self._store.set_state(task_id, state, agent_id=agent_id):
+            self.publish(task_id, "progress", agent_id, text)
+
     def publish(
         self, task_id: str, kind: EventKind, agent_id: str | None = None, text: str = ""
     ) -> None:

@@ -18,14 +18,16 @@ from .taking_up import ContextGone, Opened
 from .tasks.prompts import MAX_NAMES, after_a_cut, going_on, in_an_earlier_context
 from .tasks.rows import Conversation
 from .tasks.task import Task, TaskResult
-from .tasks.types import TASK_TYPES, TaskType
-from .workspace import WorkspaceError
+from .team.roles import Roles
+from .workspace import About, WorkspaceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from .seat import Seat
+    from .tasks.types import TaskType
+    from .workspace import Workspace
 
 # The turn ended early by a limit: what was written until then is a part of the work.
 _CUT_SHORT = (FailureKind.MAX_TURNS, FailureKind.BUDGET)
@@ -58,6 +60,7 @@ class TaskRunner:
         stall_s: float,
         transcripts: Path | None,
         progress: Callable[[str, str], None],
+        roles: Roles | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._agent_id = agent_id
@@ -65,6 +68,7 @@ class TaskRunner:
         self._stall_s = stall_s
         self._transcripts = transcripts
         self._progress = progress
+        self._roles = roles or Roles({}, {})
         self._clock = clock
         self._lock = threading.Lock()
         self._job: Job | None = None
@@ -148,7 +152,7 @@ class TaskRunner:
 
     def _prompt(self, job: Job, opened: Opened) -> str:
         """What the agent is told; its workspace is as it must be then."""
-        task, role, workspace = job.task, TASK_TYPES[job.task.task_type], opened.workspace
+        task, role, workspace = job.task, self._roles.type_of(job.task), opened.workspace
         if opened.trace is not None:
             return going_on(opened.trace.in_flight)
         if opened.continues:
@@ -165,7 +169,7 @@ class TaskRunner:
         return after_a_cut(prompt) if job.may_have_run else prompt
 
     def _turn(self, job: Job, opened: Opened, started: float) -> TaskResult:
-        task, role, workspace = job.task, TASK_TYPES[job.task.task_type], opened.workspace
+        task, role, workspace = job.task, self._roles.type_of(job.task), opened.workspace
         prompt = self._prompt(job, opened)
         client = self._seat.ready_client()
         before_usd = client.total_cost_usd
@@ -180,11 +184,32 @@ class TaskRunner:
         )
         result = self._read_result(job, role, event, cost_delta(before_usd, event))
         if not role.read_only:
-            diff = workspace.diff()
-            result.result |= {"diff": diff.text, "files_changed": diff.files_changed}
-            if result.failure_kind in _CUT_SHORT and diff.files_changed:
-                result.status = "partial"
+            self._take_work(workspace, task, result)
         return result
+
+    def _take_work(self, workspace: Workspace, task: Task, result: TaskResult) -> None:
+        """Put the workspace's changes in the result and, where there is git, on a branch."""
+        diff = workspace.diff()
+        result.result |= {"diff": diff.text, "files_changed": diff.files_changed}
+        if diff.left_out:
+            result.result["left_out"] = diff.left_out
+        if not diff.files_changed:
+            return
+        if result.failure_kind in _CUT_SHORT:
+            result.status = "partial"
+        kind = result.failure_kind
+        if kind is not None and POLICIES[FailureKind(kind)].requeue:
+            return  # it runs again
+        at = int(result.timestamp)
+        about = About(task.task_id, task.task_type, self._agent_id, task.description, at)
+        try:
+            published = workspace.publish(about)
+        except WorkspaceError as error:
+            result.result["branch_error"] = str(error)
+            return
+        if published is not None:
+            result.branch = published.branch
+            result.result |= published.to_result()
 
     def _read_result(
         self, job: Job, role: TaskType, event: dict[str, Any], cost_usd: float | None

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .diffing import Baseline, Diff
+from .diffing import BASE, WORK, Baseline, Diff
+from .repository.committed import committed_files
+from .repository.origin import find_origin
+from .repository.publish import About, Published, Publisher
+from .repository.source import Source, load_source
 from .staging import MAX_FILE_BYTES, MAX_TOTAL_BYTES, StagedFile, resolve_files
 from .untrusted_tree import WorkspaceError, empty_folder, place_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .tasks.task import Task
 
-__all__ = ["Diff", "StagedFile", "Workspace", "WorkspaceError"]
+__all__ = ["About", "Diff", "Published", "StagedFile", "Workspace", "WorkspaceError"]
 
 
 class Workspace:
@@ -39,6 +46,7 @@ class Workspace:
         self._max_total_bytes = max_total_bytes
         self._owner: tuple[int, int] | None = None
         self._baseline: Baseline | None = None
+        self._source: Source | None = None
 
     def create(self, owner: tuple[int, int] | None = None) -> None:
         """Make the folders, for that user and group; None leaves them with the caller's.
@@ -62,20 +70,13 @@ class Workspace:
         Raises:
             WorkspaceError: a file is refused, or the workspace cannot be written.
         """
-        staged: list[StagedFile] = []
-        if task.files or task.repo is not None:
-            staged = resolve_files(
-                Path(task.repo or "."),
-                task.files,
-                max_file_bytes=self._max_file_bytes,
-                max_total_bytes=self._max_total_bytes,
-            )
+        staged, source = self._choose(task)
         try:
             self.clean()
         except OSError as error:
             raise self._unwritable(error) from error
-        for file in staged:
-            self._place(file)
+        self._place_all(staged)
+        self._keep(source)
         return staged
 
     def stage_beside(self, task: Task) -> list[StagedFile]:
@@ -84,31 +85,59 @@ class Workspace:
         Raises:
             WorkspaceError: a file is refused, or the workspace cannot be written.
         """
-        if not task.files:
-            return []
-        staged = resolve_files(
-            Path(task.repo or "."),
-            task.files,
-            max_file_bytes=self._max_file_bytes,
-            max_total_bytes=self._max_total_bytes,
+        staged = self._choose(task)[0] if task.files else []
+        self._place_all(
+            file for file in staged if not os.path.lexists(self.work_dir / file.relative)
         )
-        for file in staged:
-            if not os.path.lexists(self.work_dir / file.relative):
-                self._place(file)
+        if self._source and (task.files or task.repo is not None):
+            origin = find_origin(Path(task.repo or "."))
+            if not self._source.is_of(origin):
+                # Its work is for another folder, whose commit is not what the files began from.
+                self._keep(None)
         return staged
 
+    def _choose(self, task: Task) -> tuple[list[StagedFile], Source | None]:
+        """The files of a task, and where they are from."""
+        if not task.files and task.repo is None:
+            return [], None
+        limits = {
+            "max_file_bytes": self._max_file_bytes,
+            "max_total_bytes": self._max_total_bytes,
+        }
+        repo = Path(task.repo or ".")
+        origin = find_origin(repo)
+        from_disk = task.include_uncommitted and not (origin and origin.is_bare)
+        if from_disk:
+            staged = resolve_files(repo, task.files, **limits)
+        else:
+            staged = committed_files(origin, task.files, **limits)
+        named = [os.fsencode(name) for name in task.files]
+        return staged, Source(origin, from_disk, named) if origin else None
+
     def baseline(self) -> None:
-        """Remember the present content of `work_dir`, for `diff`.
+        """Remember the present content of `work_dir`, for `diff` and `publish`.
 
         Raises:
             WorkspaceError: it cannot be read, or git fails.
         """
+        source, before = self._source, self._baseline
+        origin = source.origin if source else None
         self._baseline = Baseline(
             self.root / "baseline.git",
             self.work_dir,
             max_file_bytes=self._max_file_bytes,
             max_total_bytes=self._max_total_bytes,
+            object_format=origin.object_format if origin else "sha1",
+            objects=origin.objects if origin else None,
         )
+        if source is None:
+            return
+        if before is None:
+            source.note_removed()
+        else:
+            # What the earlier task of this context removed.
+            source.note_gone(before.paths - self._baseline.paths)
+        self._keep(source)
 
     def diff(self) -> Diff:
         """What has changed in `work_dir` since `baseline`; nothing of it is run or followed.
@@ -120,14 +149,36 @@ class Workspace:
             raise WorkspaceError(str(self.work_dir), "it has no baseline", "call baseline() first")
         return self._baseline.diff()
 
+    def publish(self, about: About) -> Published | None:
+        """What the last `diff` saw, as commits on a branch of the user's repository.
+
+        None when the files come from no repository. Nothing of the workspace or of the repository
+        is executed, and the user's working tree, index and HEAD stay as they are.
+
+        Raises:
+            WorkspaceError: git refuses it; the repository has no branch then.
+        """
+        if self._baseline is None or self._source is None:
+            return None
+        publisher = Publisher(
+            self._baseline.git,
+            self._source.origin,
+            base=BASE,
+            work=WORK,
+            removed=self._source.removed,
+            from_disk=self._source.from_disk,
+        )
+        return publisher.publish(about)
+
     def clean(self) -> None:
         """Empty `work_dir` and forget the baseline; `home_dir` stays.
 
         Raises:
             OSError: something cannot be removed.
         """
-        self._baseline = None
-        self._mark_file.unlink(missing_ok=True)
+        self._baseline, self._source = None, None
+        for file in (self._mark_file, self._source_file):
+            file.unlink(missing_ok=True)
         empty_folder(self.work_dir)
 
     def take_up(self, owner: tuple[int, int] | None = None) -> None:
@@ -138,19 +189,30 @@ class Workspace:
         """
         self._owner = owner
         git_dir = self.root / "baseline.git"
-        if not git_dir.exists():
-            return
         try:
-            self._baseline = Baseline(
-                git_dir,
-                self.work_dir,
-                max_file_bytes=self._max_file_bytes,
-                max_total_bytes=self._max_total_bytes,
-                reopen=True,
-            )
+            self._source = load_source(self._source_file)
+            if git_dir.exists():
+                self._baseline = Baseline(
+                    git_dir,
+                    self.work_dir,
+                    max_file_bytes=self._max_file_bytes,
+                    max_total_bytes=self._max_total_bytes,
+                    reopen=True,
+                )
         except OSError as error:
             reason = f"it cannot be read: {error.strerror or error}"
-            raise WorkspaceError(str(git_dir), reason, "run the task again") from error
+            raise WorkspaceError(str(self.root), reason, "run the task again") from error
+
+    def move_out(self, to: Workspace) -> None:
+        """Move the files, with what is known of their source, to an empty workspace.
+
+        Raises:
+            OSError: they are on different disks.
+        """
+        for entry in self.work_dir.iterdir():
+            entry.rename(to.work_dir / entry.name)
+        with contextlib.suppress(FileNotFoundError):
+            self._source_file.rename(to._source_file)
 
     def mark(self, task_id: str, transcript_bytes: int) -> None:
         """Note, for whoever takes the folders up, that this task's turn is about to begin.
@@ -184,6 +246,21 @@ class Workspace:
     def _mark_file(self) -> Path:
         return self.root / "task.json"
 
+    @property
+    def _source_file(self) -> Path:
+        return self.root / "source.json"
+
+    def _keep(self, source: Source | None) -> None:
+        """Know that the files are from there, now and when the folders are taken up."""
+        self._source = source
+        try:
+            if source is None:
+                self._source_file.unlink(missing_ok=True)
+            else:
+                source.save(self._source_file)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
     def remove(self) -> None:
         """Remove the whole workspace. Safe to call twice.
 
@@ -194,10 +271,15 @@ class Workspace:
             empty_folder(self.root)
             self.root.rmdir()
 
+    def _place_all(self, staged: Iterable[StagedFile]) -> None:
+        for file in staged:
+            self._place(file)
+
     def _place(self, file: StagedFile) -> None:
         mode = 0o755 if file.is_executable else 0o644
         try:
-            with file.source.open("rb") as source:
+            data = file.data
+            with file.source.open("rb") if data is None else io.BytesIO(data) as source:
                 place_file(
                     self.work_dir,
                     file.relative,

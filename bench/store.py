@@ -13,8 +13,9 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from bench.model import Question
 from understudy.actors.handle import TaskHandle
 from understudy.actors.task_book import TaskBook
 from understudy.actors.tasks.queue import TaskQueue
@@ -124,17 +125,57 @@ def spread(times: list[float]) -> dict[str, float]:
     }
 
 
+def question() -> Question:
+    """What the harness asks of it."""
+    return Question(
+        "store",
+        "tasks accepted one by one, 100,000 waiting",
+        "submitted_per_s",
+        "tasks/s",
+        more_is_better=True,
+        subject="understudy",
+        also=(
+            "submitted_together_per_s",
+            "dispatch_ms.median",
+            "dispatch_ms.p99",
+            "result_ms.median",
+            "result_ms.p99",
+            "start_with_all_waiting_s",
+            "start_after_crash_s",
+        ),
+    )
+
+
+def flat(found: dict[str, object]) -> dict[str, float]:
+    """Nested values under names with a dot."""
+    values: dict[str, float] = {}
+    for name, value in found.items():
+        if isinstance(value, dict):
+            nested = cast("dict[str, float]", value)
+            values |= {f"{name}.{key}": float(one) for key, one in nested.items()}
+        elif isinstance(value, int | float):
+            values[name] = float(value)
+    return values
+
+
 def main() -> None:
     """Measure, print one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m bench.store", description=__doc__)
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, help="where the store is made; a disk that counts")
+    parser.add_argument("--flat", action="store_true", help="one line, names with a dot")
     args = parser.parse_args()
-    found: dict[str, object] = {"tasks": args.tasks}
-    with tempfile.TemporaryDirectory(prefix="us-bench-", dir=args.folder) as name:
+    found = measure(args.tasks, args.folder)
+    print(json.dumps(flat(found)) if args.flat else json.dumps(found, indent=1))
+
+
+def measure(tasks: int, folder: Path | None) -> dict[str, object]:
+    """All of it."""
+    found: dict[str, object] = {"tasks": tasks}
+    with tempfile.TemporaryDirectory(prefix="us-bench-", dir=folder) as name:
         singles, many = Path(name, "singles"), Path(name, "many")
         found["submitted_per_s"] = round(submit_one_by_one(singles))
-        found["submitted_together_per_s"] = round(fill(many, args.tasks))
+        found["submitted_together_per_s"] = round(fill(many, tasks))
         with open_book(many) as (book, store):
             found["start_with_all_waiting_s"] = round(recover(book, store), 2)
             given, finished = dispatch(book)
@@ -145,7 +186,7 @@ def main() -> None:
             recover(book, store)
             found["start_after_crash_s"] = round(time.perf_counter() - started, 2)
             found["waiting_after_crash"] = book.waiting
-    print(json.dumps(found, indent=1))
+    return found
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.harness import machine
+from bench.machine import machine
 from understudy.supervision import ChildSpec, ForkServer, Supervisor, SupervisorSpec
 
 if TYPE_CHECKING:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
 import threading
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -35,6 +37,8 @@ _STDERR_FD = 2
 _CLOSE_TIMEOUT_S = ORPHAN_GRACE_S + 3.0
 # Longer than the last rung of the stop ladder, after which a child counts as gone in any case.
 _BURIAL_S = 7.0
+# A random value of this variable tells the processes of one fork server from all others.
+_MARK_VARIABLE = "_UNDERSTUDY_FORKED_BY"
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,10 @@ class ForkServer:
         preload: modules that every child needs; they must not start threads when imported.
         env: the children's environment; None: that of this process, as it is at `start`.
         start_timeout_s: how long the first import may take.
+
+    Attributes:
+        mark: an entry, `NAME=value`, in the environment of all its processes and of what they
+            start. By it they are found when this process is gone and they cannot end by themselves.
     """
 
     def __init__(
@@ -77,6 +85,7 @@ class ForkServer:
         self._preload = tuple(preload)
         self._env = None if env is None else dict(env)
         self._start_timeout_s = start_timeout_s
+        self.mark = f"{_MARK_VARIABLE}={uuid.uuid4().hex}"
         self._lock = threading.Lock()
         self._serials = itertools.count(1)
         self._reactor: Reactor | None = None
@@ -234,6 +243,8 @@ class ForkServer:
 
     def _run_host(self, link_fd: int) -> subprocess.Popen[bytes]:
         path = [str(entry) for entry in sys.path]
+        name, _, value = self.mark.partition("=")
+        env = {**(os.environ if self._env is None else self._env), name: value}
         return subprocess.Popen(
             [
                 *(sys.executable, "-u", "-c", _BOOT),
@@ -242,7 +253,7 @@ class ForkServer:
             stdin=subprocess.DEVNULL,
             # What a child prints must not end up among a command's results.
             stdout=_STDERR_FD,
-            env=self._env,
+            env=env,
             pass_fds=(link_fd,),
             # A terminal's Ctrl-C is for the parent alone: it ends its children in order.
             start_new_session=True,

@@ -18,6 +18,7 @@ from .errors import (
     DeadlockError,
     DecodeError,
     EncodeError,
+    FileRefBroken,
     FrameTooLarge,
     HelloRefused,
     MailboxClosed,
@@ -35,6 +36,7 @@ from .errors import (
     UntrustedPeer,
 )
 from .failures import register_exception
+from .file_ref import FileRef
 from .future import AskFuture
 from .inbox import ActorInbox, MailboxSpec
 from .limits import NodeLimits
@@ -70,6 +72,8 @@ __all__ = [
     "DecodeError",
     "EncodeError",
     "ErrorKind",
+    "FileRef",
+    "FileRefBroken",
     "FrameTooLarge",
     "HelloRefused",
     "Mailbox",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, cast
 
 import pykka
@@ -84,7 +85,8 @@ def class_of(path: str) -> type[pykka.Actor]:
     module, _, qualname = path.partition(":")
     found: object = sys.modules.get(module)
     for part in qualname.split("."):
-        found = getattr(found, part, None)
+        # By the namespace and not by getattr, which may run code: a module's own, a property's.
+        found = vars(found).get(part) if isinstance(found, type | ModuleType) else None
     if isinstance(found, type) and issubclass(found, pykka.Actor):
         return found
     if path not in _stand_ins:

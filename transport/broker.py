@@ -26,11 +26,13 @@ from .link import Link
 from .listener import Listener, PeerCredentials
 from .loop import READ, WRITE, IoLoop
 from .message import AgentMessage, ErrorKind, MessageType
+from .subscriptions import from_record
 from .switch import Switch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from .dead_letters import DeadLetters
     from .limits import Limits
     from .mailbox import Mailbox
     from .registry import Peer
@@ -104,6 +106,16 @@ class Broker:
     def peers(self) -> dict[str, int]:
         """The incarnation of each connected peer, by name. Any thread."""
         return {} if self._is_closed else self._switch.registry.incarnations()
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Messages that reached this server and nobody took."""
+        return self._switch.dead_letters
+
+    def subscribe(self, types: Iterable[MessageType] | None) -> None:
+        """Say which broadcasts the server itself wants. Any thread."""
+        wanted = None if types is None else [kind.value for kind in types]
+        self._switch.subscriptions.set(None, wanted)
 
     def send(self, message: AgentMessage) -> None:
         """Send a message of the server's own. Any thread; see `Channel.send`."""
@@ -206,6 +218,13 @@ class Broker:
                 self._on_hello(link, record)
             elif "link" not in record:
                 self._switch.take(peer, record, share_bytes)
+            else:
+                self._on_link_record(peer, record)
+
+    def _on_link_record(self, peer: Peer[Link], record: dict[str, Any]) -> None:
+        is_subscription, types = from_record(record)
+        if is_subscription:
+            self._switch.subscriptions.set(peer, types)
 
     def _on_bad_frame(self, link: Link, error: DecodeError) -> None:
         if self._links[link] is None:

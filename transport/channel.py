@@ -15,10 +15,11 @@ from .mailbox import Mailbox
 from .stats import ChannelStats, Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from .base import PeerEvent
-    from .message import AgentMessage
+    from .dead_letters import DeadLetters
+    from .message import AgentMessage, MessageType
 
 
 class UnixSocketChannel:
@@ -125,6 +126,25 @@ class UnixSocketChannel:
     def peers(self) -> dict[str, int]:
         """A server's connected clients: the incarnation by name. A client knows nobody: empty."""
         return self._end.peers()
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Messages that reached this server and nobody took; a client has none.
+
+        Kept are the last 1,000, up to 64 MiB; more are counted, by reason.
+        """
+        return self._end.dead_letters
+
+    def subscribe(self, types: Iterable[MessageType] | None) -> None:
+        """Say of which types this end wants broadcasts; None, as at the beginning, is all.
+
+        Messages to this end by name come in any case. It holds for the broadcasts that the server
+        deals with from then on, and for this connection.
+
+        Raises:
+            ChannelClosed, PeerTooSlow: see `send`.
+        """
+        self._end.subscribe(types)
 
     def send(self, message: AgentMessage) -> None:
         """Send a message; see `Channel.send` for what it promises and raises.

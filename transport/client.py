@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .codec import decode, encode
+from .dead_letters import DeadLetters
 from .errors import (
     ChannelClosed,
     ConnectFailed,
@@ -26,9 +27,10 @@ from .link import Link
 from .listener import PeerCredentials, check_path_length
 from .loop import READ, WRITE, IoLoop
 from .message import AgentMessage, ErrorKind, MessageType
+from .subscriptions import to_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from .limits import Limits
     from .mailbox import Mailbox
@@ -75,6 +77,7 @@ class Client:
         self._stats = stats
         self._clock = clock
         self._closed_reason = ""
+        self._dead_letters = DeadLetters()
         reader = FrameReader(limits.max_frame_bytes)
         with contextlib.ExitStack() as undo:
             sock = _connect(path, limits.connect_timeout_s)
@@ -117,6 +120,18 @@ class Client:
         timeout_s = 0.0 if self._loop.is_current() else self._limits.send_timeout_s
         self._link.send(encode([message.to_wire()]), timeout_s)
         self._stats.add("sent")
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """None: what cannot be delivered is the server's to know."""
+        return self._dead_letters
+
+    def subscribe(self, types: Iterable[MessageType] | None) -> None:
+        """Say which broadcasts are wanted. Any thread; raises as `send`."""
+        if self._closed_reason:
+            raise ChannelClosed(self._path, self._closed_reason)
+        timeout_s = 0.0 if self._loop.is_current() else self._limits.send_timeout_s
+        self._link.send(encode([to_record(types)]), timeout_s)
 
     def close(self) -> None:
         """End the connection and the thread. Any thread; safe to call again.

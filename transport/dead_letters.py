@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 KEPT = 1_000
 """How many a process keeps; older ones stay counted."""
+KEPT_BYTES = 64 << 20
+"""Their size together, as far as it is known."""
 LOG_BURST = 10
 LOG_PAUSE_S = 60.0
 """After ten lines within a minute the log is silent until the minute is over."""
@@ -31,7 +33,8 @@ class DeadLetter:
     Attributes:
         target: whom it was for, in words.
         message: what it said.
-        reason: why it was not taken: `stopped`, `unknown`, `expired`, `dropped`, `refused`.
+        reason: why it was not taken: `stopped`, `unknown`, `expired`, `dropped`, `refused`; on the
+            bus also `slow` (the receiver does not read) and `full` (the server's inbox).
         size_bytes: on the wire; 0 when it never was there.
         when_s: when (monotonic).
     """
@@ -48,13 +51,23 @@ class DeadLetters:
 
     Args:
         kept: how many are kept.
+        kept_bytes: their size together at most.
         clock: monotonic seconds.
     """
 
-    def __init__(self, kept: int = KEPT, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        kept: int = KEPT,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        kept_bytes: int = KEPT_BYTES,
+    ) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._letters: deque[DeadLetter] = deque(maxlen=kept)
+        self._letters: deque[DeadLetter] = deque()
+        self._kept = kept
+        self._kept_bytes = kept_bytes
+        self._bytes = 0
         self._counts: dict[str, int] = {}
         self._logged = 0
         self._silent_until_s = 0.0
@@ -65,6 +78,9 @@ class DeadLetters:
         now_s = self._clock()
         with self._lock:
             self._letters.append(DeadLetter(target, message, reason, size_bytes, now_s))
+            self._bytes += size_bytes
+            while len(self._letters) > self._kept or self._bytes > self._kept_bytes:
+                self._bytes -= self._letters.popleft().size_bytes
             self._counts[reason] = self._counts.get(reason, 0) + 1
             line = self._line(target, reason, now_s)
         if line:
@@ -105,6 +121,7 @@ class DeadLetters:
             with self._lock:
                 if letter in self._letters:
                     self._letters.remove(letter)
+                    self._bytes -= letter.size_bytes
             sent += 1
         return sent
 

@@ -231,6 +231,18 @@ class SocketPathUnusable(TransportError):
         return f"cannot make a socket at {self.path}: {self.reason}; choose another socket path"
 
 
+class FileRefBroken(TransportError):
+    """A file by reference cannot be had as it was named."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the file {self.path} cannot be read by reference: {self.reason}; name it anew"
+
+
 class NodeError(TransportError):
     """Something between this node and another is not as it must be."""
 

@@ -61,8 +61,9 @@ class AskFuture(Waiter, pykka.Future[Any]):
     _get_hook_result: Any = None
     _is_hook_done = False
 
-    def __init__(self) -> None:  # pyright: ignore[reportMissingSuperCall] - its two are above
-        pass
+    if not TYPE_CHECKING:
+        # Pykka's own sets the two above: a Python frame for each request.
+        __init__ = object.__init__
 
     def get(self, *, timeout: float | None = None) -> Any:
         """The answer.
@@ -128,7 +129,10 @@ class AskFuture(Waiter, pykka.Future[Any]):
         me = get_ident()
         # An atomic step: of two threads one is the first.
         if self.__dict__.setdefault("_first", me) == me:
-            is_ready = self._park(self, until_s)
+            if waiting.is_observed():
+                is_ready = self._park(self, until_s)
+            else:
+                is_ready = (self.ref or self.parking).wait(self, until_s)
         else:
             is_ready = self._park_besides(until_s)
         if not is_ready and not self.done:
@@ -144,22 +148,21 @@ class AskFuture(Waiter, pykka.Future[Any]):
             others.discard(waiter)
 
     def _park(self, waiter: Waiter, until_s: float | None) -> bool:
-        observer = waiting.wait_observer()
-        if observer is None or self.target is None:
-            return self.parking.wait(waiter, until_s)
-        actor = waiting.current_actor()
-        if actor is None:
-            return self.parking.wait(waiter, until_s)
+        ref = self.ref
+        parking, target = (self.parking, self.target) if ref is None else (ref, ref.where)
+        observer, actor = waiting.wait_observer(), waiting.current_actor()
+        if observer is None or actor is None or target is None:
+            return parking.wait(waiter, until_s)
         soon_s = time.monotonic() + waiting.THRESHOLD_S
         if until_s is not None and until_s <= soon_s:
-            return self.parking.wait(waiter, until_s)
-        if self.parking.wait(waiter, soon_s):
+            return parking.wait(waiter, until_s)
+        if parking.wait(waiter, soon_s):
             return True
         self.corr = self.corr or waiting.next_corr()
         waiting.watch(self)
-        observer.enter(actor.owner_urn, self.target(), self.corr)
+        observer.enter(actor.owner_urn, target(), self.corr)
         try:
-            return self.parking.wait(waiter, until_s)
+            return parking.wait(waiter, until_s)
         finally:
             observer.leave(self.corr)
             waiting.unwatch(self)
@@ -167,7 +170,10 @@ class AskFuture(Waiter, pykka.Future[Any]):
     def _expire(self, until_s: float | None, timeout: float | None) -> None:
         if until_s == self.deadline_s:
             over = pykka.Timeout("no answer came before the request's deadline")
-            if self.fail(over) and self.on_expired is not None:
-                self.on_expired(self)
+            if self.fail(over):
+                if self.ref is not None:
+                    self.ref.expired(self)
+                elif self.on_expired is not None:
+                    self.on_expired(self)
             return
         raise pykka.Timeout(f"{timeout} seconds")

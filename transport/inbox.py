@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
+import sys
 import threading
 import time
 from collections import deque
@@ -21,10 +23,12 @@ from .pykka_parts import ActorStop, Envelope
 from .waiter import LOCK_PARKING, SLEEPING, Parking, Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .address import Address
     from .dead_letters import DeadLetters
+
+_log = logging.getLogger(__name__)
 
 _WINDOW = 4_096
 _LET_IN = 256
@@ -115,9 +119,20 @@ class _Heap:
         self._lock = threading.Lock()
 
     def append(self, item: Any) -> None:
-        message = _message(item)
+        rank = self._rank(_message(item))
         with self._lock:
-            heapq.heappush(self._items, (self._priority(message), next(self._serial), item))
+            heapq.heappush(self._items, (rank, next(self._serial), item))
+
+    def _rank(self, message: Any) -> int:
+        """A message's priority; last, and told in the log, where the actor's function fails.
+
+        It runs in the thread that reads the link, for everybody.
+        """
+        try:
+            return int(self._priority(message))
+        except Exception:  # noqa: BLE001 - the actor's code; the link is others' too
+            _log.exception("the mailbox's priority function failed; the message goes last")
+            return sys.maxsize
 
     def extend(self, items: list[Any]) -> None:
         for item in items:
@@ -129,6 +144,9 @@ class _Heap:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([item for _, _, item in self._items])
 
 
 class ActorInbox(Waiter):
@@ -311,6 +329,16 @@ class ActorInbox(Waiter):
         if record is None or len(record) <= _LANE_RECORD + 2 or record[5] < self._clock():
             return (self.owner_key,)
         return (*record[6], self.owner_key)
+
+    def holds(self, peer: str, corr: int) -> bool:
+        """Whether a peer's request waits or is in the actor's hands, unanswered. Any thread."""
+        while True:
+            try:
+                items: list[Any] = [self._record, *self._ordinary]
+            except RuntimeError:  # somebody put or took meanwhile
+                continue
+            asked = [i for i in items if i.__class__ is list and len(i) > _LANE_RECORD]
+            return any(i[4] == corr and i[0].session.peer == peer for i in asked)
 
     def _expect(self, reply: Any) -> None:
         if isinstance(reply, AskFuture):

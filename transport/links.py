@@ -103,13 +103,20 @@ class Links:
             if incarnation > ref.incarnation:
                 ref.revive(incarnation)
 
-    def peer_gone(self, peer: str, reason: str) -> None:
-        """A peer will not come again: its actors are dead, and who asks them is told so."""
+    def peer_gone(self, peer: str, reason: str, *, at_once: bool = True) -> None:
+        """A peer will not come again: its actors are dead, and who asks them is told so.
+
+        Args:
+            peer: its name.
+            reason: for those who ask.
+            at_once: whether to end its links now. Otherwise they are read to their end, so that
+                what it answered last arrives: for one whose process is known to be over.
+        """
         with self._lock:
             self._gone[peer] = reason
             old = [session for session in self._all_sessions if session.peer == peer]
             refs = self._refs_of(peer)
-        for session in old:
+        for session in old if at_once else ():
             self._end(session, reason, is_restart=False)
         for ref in refs:
             ref.die()
@@ -179,7 +186,7 @@ class Links:
 
     def _on_hello(self, session: Session, record: list[Any]) -> None:
         version, peer, incarnation = record[1], record[2], record[3]
-        is_sound = isinstance(peer, str) and isinstance(incarnation, int)
+        is_sound = isinstance(peer, str) and _NAME.fullmatch(peer) and isinstance(incarnation, int)
         if version != wire.VERSION or not is_sound or (session.peer and session.peer != peer):
             self.traffic.refused += 1
             self._refuse(session, "version", f"this is version {wire.VERSION} of node {self.name}")
@@ -201,10 +208,22 @@ class Links:
             is_new = self._up.get(peer) != incarnation
             self._up[peer] = incarnation
             lost = [ref for ref in self._refs_of(peer) if ref.is_lost]
+        if not is_answer:
+            self._end_earlier(session)
         for ref in lost:
             ref.revive(incarnation)
         if is_new:
             self._tell_peer(PeerEvent("connected", peer, incarnation))
+
+    def _end_earlier(self, session: Session) -> None:
+        """Who dials anew has given its earlier link up: what that still brings would come too late.
+
+        What lies in the socket came before, and is read before the new link's first message.
+        """
+        for other in self._live_sessions():
+            if other is not session and other.peer == session.peer and not other.is_dialled:
+                other.read_rest()
+                self._end(other, "the peer dialled anew", is_restart=False)
 
     def _refuse(self, session: Session, kind: str, reason: str) -> None:
         self._say(session, (wire.BYE, kind, reason))

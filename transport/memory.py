@@ -16,9 +16,10 @@ from .stats import ChannelStats, Recorder
 from .switch import Switch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from .message import AgentMessage
+    from .dead_letters import DeadLetters
+    from .message import AgentMessage, MessageType
     from .registry import Peer
 
 
@@ -88,6 +89,19 @@ class MemoryChannel:
         """A server's connected clients: the incarnation by name."""
         return {} if self._closed_reason else self._switch.registry.incarnations()
 
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Messages that reached this server and nobody took; a client has none."""
+        return self._switch.dead_letters
+
+    def subscribe(self, types: Iterable[MessageType] | None) -> None:
+        """Say of which types this end wants broadcasts; see `UnixSocketChannel.subscribe`."""
+        if self._closed_reason:
+            raise ChannelClosed(self.name, self._closed_reason)
+        wanted = None if types is None else [kind.value for kind in types]
+        switch = self._switch if self._server is None else self._server._switch
+        switch.subscriptions.set(self._peer, wanted)
+
     def send(self, message: AgentMessage) -> None:
         """Send a message; see `Channel.send`."""
         if self._closed_reason:
@@ -155,7 +169,8 @@ class _Port:
 
     def send(self, body: bytes, timeout_s: float) -> None:  # noqa: ARG002 - it never waits
         """Put a message into the client's inbox; when that is full its sender gets an ERROR."""
-        message = self.intake.parse(decode(body)[0])
-        error = None if message is None else self.intake.deliver(message, len(body))
-        if error is not None:
-            self.reply(error)
+        for record in decode(body):
+            message = self.intake.parse(record)
+            error = None if message is None else self.intake.deliver(message, len(body))
+            if error is not None:
+                self.reply(error)

@@ -48,6 +48,8 @@ class ErrorKind(StrEnum):
     """The receiver has no handler for requests."""
     HANDLER_FAILED = "handler_failed"
     """The receiver's handler raised."""
+    MISSED = "missed"
+    """Broadcasts were not passed on, because this end did not read (`count` of them)."""
     CLOSED = "closed"
     """The asker's end was closed before an answer came."""
 

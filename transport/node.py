@@ -48,6 +48,8 @@ class Node(NodeBase):
         codec: whose code writes and reads msgpack; the bytes are the same.
         register_refs: whether refs to actors of other nodes are put into pykka's registry, where
             look-ups find them, and where `stop_all` stops them.
+        is_accepting: whether it takes connections at once; else from `accept` on, when its actors
+            are there.
         clock: monotonic seconds, the same in all processes of the machine: deadlines travel.
 
     Raises:
@@ -64,6 +66,7 @@ class Node(NodeBase):
         limits: NodeLimits = DEFAULT_NODE_LIMITS,
         codec: wire.CodecName = "msgspec",
         register_refs: bool = True,
+        is_accepting: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(
@@ -94,8 +97,13 @@ class Node(NodeBase):
         self.nudge = self._poller.nudge  # type: ignore[method-assign]
         self.wait = self._poller.wait  # type: ignore[method-assign]
         self.may_wait = self._poller.may_wait  # type: ignore[method-assign]
-        self._poller.watch(self._listener.fileno(), self._on_connection)
+        if is_accepting:
+            self.accept()
         self._poller.start()
+
+    def accept(self) -> None:
+        """Take connections from now on; those that were made wait for it, with what they sent."""
+        self._poller.watch(self._listener.fileno(), self._on_connection)
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """See `NodeBase`."""

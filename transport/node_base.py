@@ -213,6 +213,8 @@ class NodeBase(Links):
 
     def _on_actor(self, session: Session, kind: int, record: list[Any]) -> None:
         actor_id, incarnation = record[1], record[2]
+        if not (isinstance(actor_id, str) and isinstance(incarnation, int)):
+            raise DecodeError("an actor's id or incarnation is none")
         # The next bearer of the id has an empty mailbox: room is counted anew.
         session.outlets.pop(actor_id, None)
         ref = self._refs.get((session.peer, actor_id))

@@ -86,6 +86,7 @@ class Poller:
         self._service = _Service(self)
         self._is_nudged = False
         self._is_ticking = False
+        self._has_unsent = False
         self._activity = 0
         self._kick_bound = self._kick
         self._next_sweep_s = 0.0
@@ -142,14 +143,16 @@ class Poller:
         return me not in (self._holder, self._thread.ident)
 
     def nudge(self) -> None:
-        """Something is to be done within a tick."""
+        """Something waits to be flushed: before the next wait, or within a tick."""
+        self._has_unsent = True
         if not self._is_ticking:
             self.wake_service()
 
     def sweep_soon(self) -> None:
         """Something is there that a sweep is to look after."""
         self._is_awaited = True
-        self.nudge()
+        if not self._is_ticking:
+            self.wake_service()
 
     def wake_service(self) -> None:
         """Something is to be done now."""
@@ -163,9 +166,12 @@ class Poller:
 
     def wait(self, waiter: Waiter, until_s: float | None) -> bool:
         """Wait until it is ready, or the clock says `until_s`; whether it is ready."""
-        self._flush()
+        if self._has_unsent:
+            # Down before the flush: what is collected from now on raises it again.
+            self._has_unsent = False
+            self._flush()
         while not self._stopping:
-            if not self.is_shared and self._role.acquire(blocking=False):
+            if not self.is_shared and self._role.acquire(False):  # noqa: FBT003 - the hot path
                 try:
                     is_ready = self._poll_for(waiter, until_s)
                 finally:
@@ -202,24 +208,21 @@ class Poller:
                 left_s = None if until_s is None else until_s - self._clock()
                 if left_s is not None and left_s <= 0:
                     return False
-                has_read = self._poll(left_s)
-                if is_service and has_read and self._sleepers and self._all_ready():
+                found = self._epoll.poll(left_s, _MAX_EVENTS)
+                # It is this thread that reads now: what comes for it needs no kick.
+                waiter.state = RUNNING
+                for fd, events in found:
+                    handler = self._handlers.get(fd)
+                    if handler is not None:
+                        handler(events)
+                    elif fd == self._wake_fd:
+                        self._quiet_wake()
+                if is_service and found and self._sleepers and self._all_ready():
                     return False  # those it read for will read for themselves from now on
             return False
         finally:
             waiter.state = RUNNING
             self._holder = 0
-
-    def _poll(self, timeout_s: float | None) -> bool:
-        has_read = False
-        for fd, events in self._epoll.poll(timeout_s, _MAX_EVENTS):
-            handler = self._handlers.get(fd)
-            if handler is not None:
-                handler(events)
-                has_read = True
-            elif fd == self._wake_fd:
-                self._quiet_wake()
-        return has_read
 
     def _quiet_wake(self) -> None:
         try:
@@ -238,10 +241,8 @@ class Poller:
         """Give the role up. Nobody may have it next: the service thread will look."""
         self._role.release()
         self._activity += 1
-        if self._sleepers:
+        if self._sleepers or not self._is_ticking:
             self.wake_service()
-        elif not self._is_ticking:
-            self.nudge()
 
     def _let_go(self) -> None:
         """Wake the sleepers; more than once, for one that is just about to fall asleep."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
@@ -27,6 +27,9 @@ def check_lane(record: list[Any]) -> None:
     Raises:
         DecodeError, LookupError, TypeError: it is not what the protocol says.
     """
+    if record.__class__ is not list:
+        # A map with the right numbers for keys looks like one as far as indexing goes.
+        raise DecodeError("a record is no array")
     if record[0] == wire.TELL:
         if len(record) > _TELL_FIELDS:
             del record[_TELL_FIELDS:]
@@ -43,13 +46,26 @@ def check_lane(record: list[Any]) -> None:
 def _rebuild(form: int, body: Any) -> Any:
     if form == wire.PROXY_CALL:
         path, args, kwargs = body
-        return ProxyCall(tuple(path), tuple(args), dict(kwargs))
+        named = dict(kwargs)
+        if named and not all(isinstance(name, str) for name in named):
+            raise DecodeError("an argument's name is no text")
+        return ProxyCall(_path(path), tuple(args), named)
     if form == wire.PROXY_GET:
-        return ProxyGetAttr(tuple(body[0]))
+        return ProxyGetAttr(_path(body[0]))
     if form == wire.PROXY_SET:
         path, value = body
-        return ProxySetAttr(tuple(path), value)
+        return ProxySetAttr(_path(path), value)
     raise DecodeError(f"the form {form} of a message is unknown")
+
+
+def _path(names: Any) -> tuple[str, ...]:
+    """An attribute's path. Private names are for nobody outside, as with pykka's own proxies."""
+    if not isinstance(names, list) or not names:
+        raise DecodeError("an attribute's path is no array of names")
+    for name in cast("list[object]", names):
+        if not isinstance(name, str) or name.startswith("_"):
+            raise DecodeError(f"an attribute's path has {name!r}, which is no public name")
+    return tuple(cast("list[str]", names))
 
 
 def to_form(message: Any) -> tuple[int, Any]:
@@ -70,10 +86,11 @@ class WireReply:
     Looks like a future to pykka, and sends in the actor's own thread.
     """
 
-    __slots__ = ("_corr", "_deadline_s", "_is_done", "_session")
+    __slots__ = ("_corr", "_deadline_s", "_inbox", "_is_done", "_session")
 
-    def __init__(self, session: Session, corr: int, deadline_s: float) -> None:
-        self._session = session
+    def __init__(self, port: ActorPort, corr: int, deadline_s: float) -> None:
+        self._session = port.session
+        self._inbox = port.inbox
         self._corr = corr
         self._deadline_s = deadline_s
         self._is_done = False
@@ -85,7 +102,9 @@ class WireReply:
             EncodeError, FrameTooLarge: it cannot be said; pykka then sends that as the answer.
         """
         if not self._is_done:
-            self._session.answer((wire.REPLY, self._corr, value), self._deadline_s)
+            # An actor that has nothing else to do would flush it right after.
+            now = not self._inbox.ready()
+            self._session.answer((wire.REPLY, self._corr, value), self._deadline_s, now=now)
             self._is_done = True
 
     def set_exception(self, exc_info: Any = None) -> None:
@@ -159,4 +178,4 @@ class ActorPort:
 
     def reply(self, corr: int, deadline_s: float) -> WireReply:
         """What takes the answer to a request."""
-        return WireReply(self.session, corr, deadline_s)
+        return WireReply(self, corr, deadline_s)

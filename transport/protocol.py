@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .answers import Answers
+from .codec import decode, encode
 from .errors import ChannelClosed, TransportError
 from .message import AgentMessage, ErrorKind, MessageType
 from .pending import Pending, PendingRequests
 from .stats import ProtocolStats, Recorder
-from .window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_REMEMBERED = 10_000
 _ANSWERS = frozenset({MessageType.TASK_RESPONSE, MessageType.ERROR})
+_NOT_TAKEN = frozenset({ErrorKind.OVERLOADED, ErrorKind.PEER_UNKNOWN})
+"""The request did not get there, and may the next time."""
 
 
 class Agent2AgentProtocol:
@@ -34,10 +37,17 @@ class Agent2AgentProtocol:
     with an ERROR of kind "timeout", or with one of kind "closed" when the channel or the protocol
     was closed first.
 
+    A request that has a time limit and a callback is sent again, as the same message, when no
+    answer came: up to `retry_count` times, evenly within its time. Its receiver runs it once: when
+    it comes again, the answer is sent again if there is one (of the last 10,000 requests, and up to
+    16 MiB of answers). While it will be sent again, an ERROR that says it did not get there
+    ("overloaded", "peer_unknown") is no answer. Without a time limit nothing is sent twice.
+
     Args:
         agent_id: the sender of everything sent here.
         channel: what carries it. The protocol does not close it.
         incarnation: the number of this agent's start; in every message.
+        retry_count: how often a request without an answer is sent again.
         clock: epoch seconds, for timestamps and the deadlines that travel.
         monotonic: monotonic seconds, for the time limits kept here: the epoch can jump.
     """
@@ -48,6 +58,7 @@ class Agent2AgentProtocol:
         channel: Channel,
         *,
         incarnation: int = 0,
+        retry_count: int = 0,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,7 +70,8 @@ class Agent2AgentProtocol:
         self._lock = threading.Lock()
         self._handlers: dict[MessageType, Callable[[AgentMessage], None]] = {}
         self._pending = PendingRequests()
-        self._requests_seen: Window[tuple[str, str]] = Window(_REMEMBERED)
+        self._retry_count = retry_count
+        self._answers = Answers()
         self._newest: dict[str, int] = {}
         self._stats = Recorder(ProtocolStats)
         self._is_closed = False
@@ -111,8 +123,7 @@ class Agent2AgentProtocol:
         deadline = None if timeout_s is None else self._clock() + timeout_s
         request = self._write(receiver_id, MessageType.TASK_REQUEST, task, deadline=deadline)
         if callback is not None:
-            until_s = None if timeout_s is None else self._monotonic() + timeout_s
-            self._expect(Pending(request, callback, until_s))
+            self._expect(self._awaited(request, callback, timeout_s))
         try:
             self.channel.send(request)
         except TransportError:
@@ -136,6 +147,8 @@ class Agent2AgentProtocol:
         answer.task_id = request_message.task_id
         answer.context_id = request_message.context_id
         answer.traceparent = request_message.traceparent
+        # Kept first: one that could not be sent is what an asker that asks again is after.
+        self._answers.keep(answer)
         self.channel.send(answer)
 
     def send(
@@ -207,6 +220,22 @@ class Agent2AgentProtocol:
             clock=self._clock,
         )
 
+    def _awaited(
+        self,
+        request: AgentMessage,
+        callback: Callable[[AgentMessage], None],
+        timeout_s: float | None,
+    ) -> Pending:
+        if timeout_s is None or not self._retry_count:
+            until_s = None if timeout_s is None else self._monotonic() + timeout_s
+            return Pending(request, callback, until_s)
+        now_s = self._monotonic()
+        # What the caller changes of its task afterwards must not be said the second time.
+        kept = replace(request, payload=decode(encode([request.payload]))[0])
+        pause_s = timeout_s / (self._retry_count + 1)
+        again_s = now_s + pause_s
+        return Pending(kept, callback, now_s + timeout_s, again_s, pause_s, self._retry_count)
+
     def _expect(self, pending: Pending) -> None:
         with self._lock:
             if self._is_closed:
@@ -224,7 +253,17 @@ class Agent2AgentProtocol:
         over = self._pending.take_expired(self._monotonic())
         for pending in over:
             self._fail(pending, ErrorKind.TIMEOUT, "no answer came in time")
+        for pending in self._pending.take_due(self._monotonic()):
+            self._send_again(pending.request)
         return bool(over)
+
+    def _send_again(self, request: AgentMessage) -> None:
+        self._stats.add("retried")
+        try:
+            self.channel.send(request)
+        except TransportError as error:
+            # The next try, or the time limit, has the last word.
+            _log.debug("%s cannot ask %s again: %s", self.agent_id, request.receiver_id, error)
 
     def _fail_all(self, reason: str) -> None:
         for pending in self._pending.take_all():
@@ -257,6 +296,8 @@ class Agent2AgentProtocol:
         return message.incarnation < newest
 
     def _on_answer(self, message: AgentMessage, request_id: str) -> None:
+        if _did_not_get_there(message) and self._pending.is_sent_again(request_id):
+            return
         pending = self._pending.take(request_id)
         if pending is not None:
             self._run(pending.callback, message)
@@ -267,10 +308,8 @@ class Agent2AgentProtocol:
             self._dispatch(message)
 
     def _on_request(self, message: AgentMessage) -> None:
-        with self._lock:
-            is_new = self._requests_seen.add((message.sender_id, message.message_id))
-        if not is_new:
-            self._stats.add("duplicates")
+        if not self._answers.begin(message):
+            self._on_duplicate(message)
         elif message.is_expired(self._clock()):
             self._stats.add("expired")
             self._refuse(message, ErrorKind.EXPIRED, "it came after its deadline")
@@ -281,6 +320,14 @@ class Agent2AgentProtocol:
             self._refuse(
                 message, ErrorKind.HANDLER_FAILED, f"the handler of {self.agent_id} failed"
             )
+
+    def _on_duplicate(self, request: AgentMessage) -> None:
+        """A request that came before: its answer goes out again, if it has one."""
+        self._stats.add("duplicates")
+        answer = self._answers.of(request)
+        if answer is not None:
+            self._stats.add("answered_again")
+            self._reply(answer)
 
     def _dispatch(self, message: AgentMessage) -> bool:
         """Hand it to its handler; False when that raised."""
@@ -305,7 +352,17 @@ class Agent2AgentProtocol:
         if reply is None:
             return
         reply.incarnation = self._incarnation
+        self._answers.keep(reply)
+        self._reply(reply)
+
+    def _reply(self, reply: AgentMessage) -> None:
         try:
             self.channel.send(reply)
         except TransportError as error:
-            _log.warning("%s cannot tell %s: %s", self.agent_id, message.sender_id, error)
+            _log.warning("%s cannot tell %s: %s", self.agent_id, reply.receiver_id, error)
+
+
+def _did_not_get_there(answer: AgentMessage) -> bool:
+    kind = answer.payload.get("kind")
+    is_error = answer.message_type is MessageType.ERROR
+    return is_error and isinstance(kind, str) and kind in _NOT_TAKEN

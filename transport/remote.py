@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .address import Address
     from .limits import NodeLimits
     from .traffic import Traffic
+    from .waiter import Waiter
 
 _TRIES = 3
 """A link may end between the look and the send; then nothing was sent, and another is tried."""
@@ -38,7 +39,7 @@ class RefOwner(Protocol):
         """The way to an actor. Raises ActorLost when there is none."""
         ...
 
-    def wait(self, waiter: Any, until_s: float | None) -> bool:
+    def wait(self, waiter: Waiter, until_s: float | None) -> bool:
         """See `Parking`."""
         ...
 
@@ -110,7 +111,10 @@ class RemoteRef(pykka.ActorRef[Any]):
         self.outlet: Outlet | None = None
         self.incarnation = address.incarnation
         self.is_lost = False
+        self.is_dead = False
         self._owner = owner
+        self.wait = owner.wait
+        """See `Parking`."""
         self._id = address.actor_id
 
     def __repr__(self) -> str:
@@ -132,7 +136,7 @@ class RemoteRef(pykka.ActorRef[Any]):
             EncodeError, FrameTooLarge: the message cannot travel.
         """
         form, body = wire.RAW, message
-        if isinstance(message, tuple):
+        if message.__class__ is not dict and isinstance(message, tuple):
             if type(cast("object", message)) is ActorStop:
                 self._send_stop(None)
                 return
@@ -143,7 +147,7 @@ class RemoteRef(pykka.ActorRef[Any]):
             or outlet.room <= 0
             or outlet.room_bytes <= 0
             or outlet.session.clogged
-            or self.actor_stopped.is_set()
+            or self.is_dead
         ):
             outlet = self._way(None)
         for _ in range(_TRIES):
@@ -174,7 +178,7 @@ class RemoteRef(pykka.ActorRef[Any]):
         if chain and self.address.key in chain:
             future.fail(DeadlockError((*chain[chain.index(self.address.key) :], self.address.key)))
         else:
-            self.send_ask(message, future, deadline_s, chain)
+            self.send_ask(message, future, deadline_s, chain, now=block)
         # The deadline is the timeout.
         return future.get() if block else future
 
@@ -184,19 +188,26 @@ class RemoteRef(pykka.ActorRef[Any]):
         future: AskFuture,
         deadline_s: float,
         chain: tuple[str, ...],
+        *,
+        now: bool = False,
     ) -> None:
-        """Send a request whose answer the future gets; what hinders it is set there too."""
+        """Send a request whose answer the future gets; what hinders it is set there too.
+
+        Args:
+            message: what is asked.
+            future: for the answer.
+            deadline_s: when its time is over (monotonic).
+            chain: who waits for the sender, and the sender.
+            now: the sender will wait for it now, so nothing is to be collected.
+        """
         future.corr = next(waiting.serial)
-        future.parking = self._owner
         future.deadline_s = deadline_s
         future.ref = self
-        future.target = self._address
-        future.on_expired = self._expired
         try:
             if message.__class__ is ActorStop:
                 self._send_stop(future)
             else:
-                self._send_ask(message, future, chain)
+                self._send_ask(message, future, chain, now=now)
         except (pykka.ActorDeadError, MailboxFull, PeerTooSlow) as error:
             future.fail(error)
 
@@ -216,7 +227,8 @@ class RemoteRef(pykka.ActorRef[Any]):
         """The actor is there again. In the node's hands."""
         self.incarnation = incarnation
         self.is_lost = False
-        if self.actor_stopped.is_set():
+        if self.is_dead:
+            self.is_dead = False
             self.actor_stopped.clear()
             pykka.ActorRegistry.register(self)
 
@@ -224,11 +236,14 @@ class RemoteRef(pykka.ActorRef[Any]):
         """The actor is gone, or lost with the link to it. In the node's hands."""
         self.outlet = None
         self.is_lost = is_lost
-        if not self.actor_stopped.is_set():
+        if not self.is_dead:
+            self.is_dead = True
             self.actor_stopped.set()
             pykka.ActorRegistry.unregister(self)
 
-    def _send_ask(self, message: Any, future: AskFuture, chain: tuple[str, ...]) -> None:
+    def _send_ask(
+        self, message: Any, future: AskFuture, chain: tuple[str, ...], *, now: bool
+    ) -> None:
         form, body = to_form(message) if isinstance(message, tuple) else (wire.RAW, message)
         outlet = self.outlet
         if (
@@ -236,7 +251,7 @@ class RemoteRef(pykka.ActorRef[Any]):
             or outlet.room <= 0
             or outlet.room_bytes <= 0
             or outlet.session.clogged
-            or self.actor_stopped.is_set()
+            or self.is_dead
         ):
             outlet = self._way(future.deadline_s)
         record: tuple[Any, ...] = (wire.ASK, self._id, form, body, future.corr, future.deadline_s)
@@ -244,7 +259,7 @@ class RemoteRef(pykka.ActorRef[Any]):
             record = (*record, chain)
         for _ in range(_TRIES):
             try:
-                outlet.session.post_to(outlet, record, future)
+                outlet.session.post_to(outlet, record, future, now=now)
             except LinkClosed:
                 outlet = self._way(future.deadline_s)
             else:
@@ -254,7 +269,7 @@ class RemoteRef(pykka.ActorRef[Any]):
     def _send_stop(self, future: AskFuture | None) -> None:
         """A stop needs no room."""
         for _ in range(_TRIES):
-            if self.actor_stopped.is_set():
+            if self.is_dead:
                 raise pykka.ActorDeadError(f"{self} not found")
             deadline_s = self.default_deadline_s() if future is None else future.deadline_s
             session = self._owner.outlet(self, cast("float", deadline_s)).session
@@ -268,7 +283,7 @@ class RemoteRef(pykka.ActorRef[Any]):
 
     def _way(self, until_s: float | None) -> Outlet:
         """The way to the actor, once there is room on it."""
-        if self.actor_stopped.is_set():
+        if self.is_dead:
             raise pykka.ActorDeadError(f"{self} not found")
         now_s = self._owner.clock()
         if until_s is None:
@@ -277,10 +292,12 @@ class RemoteRef(pykka.ActorRef[Any]):
         outlet.session.make_way(outlet, str(self), until_s, self.address.block_s)
         return outlet
 
-    def _address(self) -> Address:
+    def where(self) -> Address:
+        """Its address."""
         return self.address
 
-    def _expired(self, future: AskFuture) -> None:
+    def expired(self, future: AskFuture) -> None:
+        """Nobody waits for that answer any more."""
         self._owner.traffic.expired += 1
         outlet = self.outlet
         if outlet is not None:

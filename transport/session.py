@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from _thread import allocate_lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import failures, wire
 from .errors import DecodeError, EncodeError, FrameTooLarge, MailboxFull, PeerTooSlow
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_HELLO_FIELDS = 4
+_TELL_FIELDS = 4
+_PACK_HEAD = wire.HEAD.pack
+UNSAYABLE = (TypeError, ValueError, OverflowError, RecursionError)
+"""What a codec raises at what it cannot write."""
+
 
 class Session:
     """One end of a link. `post` and what calls it may be called from any thread.
@@ -31,12 +37,14 @@ class Session:
     Attributes:
         peer: the other node's name; "" until it is known.
         incarnation: of the other node; 0 until it is known.
+        is_dialled: whether this end made the link.
         closed: why it ended; "" while it lives.
         clogged: so much waits to be sent that senders must wait.
     """
 
     def __init__(self, owner: SessionOwner, peer: str = "") -> None:
         self.peer = peer
+        self.is_dialled = bool(peer)
         self.incarnation = 0
         self.closed = ""
         self.clogged = False
@@ -48,6 +56,8 @@ class Session:
         self.outlets: dict[str, Outlet] = {}
         self.codec = owner.new_codec()
         self._encode = self.codec.encode
+        self._decode = self.codec.decode
+        self._traffic = owner.traffic
         self._ports: dict[str, ActorPort] = {}
         self.out: list[bytes] = []
         self._out_bytes = 0
@@ -73,70 +83,87 @@ class Session:
         with self.lock:
             if self.closed:
                 raise LinkClosed(self.peer, self.closed)
-            return self._add(record, now=now)
+            try:
+                data = self._encode(record)
+            except UNSAYABLE as error:
+                raise EncodeError(str(error) or type(error).__name__) from error
+            if len(data) >= self._flush_bytes:
+                self._check_size(data)
+            return self._add(data, now=now)
 
     def post_ask(self, record: tuple[Any, ...], future: AskFuture | None) -> None:
         """Put a request on its way that uses up no room in a mailbox. See `post`."""
         with self.lock:
             if self.closed:
                 raise LinkClosed(self.peer, self.closed)
+            data = wire.encode(self.codec, record, self._limit)
             if future is not None:
                 self.pending[future.corr] = future
-            try:
-                self._add(record, now=True)
-            except BaseException:
-                if future is not None:
-                    self.pending.pop(future.corr, None)
-                raise
+            self._add(data, now=True)
 
     def post_to(
-        self, outlet: Outlet, record: tuple[Any, ...], future: AskFuture | None = None
+        self,
+        outlet: Outlet,
+        record: tuple[Any, ...],
+        future: AskFuture | None = None,
+        *,
+        now: bool = False,
     ) -> None:
         """Put a message for an actor on its way, using up room in its mailbox. See `post`."""
         with self.lock:
             if self.closed:
                 raise LinkClosed(self.peer, self.closed)
+            # As `wire.encode`, in place: every tell passes here.
+            try:
+                data = self._encode(record)
+            except UNSAYABLE as error:
+                raise EncodeError(str(error) or type(error).__name__) from error
+            size_bytes = len(data)
+            if size_bytes >= self._flush_bytes:
+                self._check_size(data)
             if future is not None:
                 self.pending[future.corr] = future
-                try:
-                    size_bytes = self._add(record)
-                except BaseException:
-                    del self.pending[future.corr]
-                    raise
-            else:
-                size_bytes = self._add(record)
             outlet.room -= 1
             outlet.room_bytes -= size_bytes
+            if now and not self.out and size_bytes < self._flush_bytes:
+                self._traffic.sent += 1
+                self._transmit_one(
+                    _PACK_HEAD(size_bytes + wire.HEAD_BYTES, wire.ARRAY_32, 1) + data
+                )
+            else:
+                self._add(data, now=now)
 
-    def _add(self, record: tuple[Any, ...], *, now: bool = False) -> int:
-        try:
-            data = self._encode(record)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise EncodeError(str(error) or type(error).__name__) from error
+    def _check_size(self, data: bytes) -> None:
+        if len(data) > self._limit:
+            raise FrameTooLarge(len(data), self._limit)
+
+    def _add(self, data: bytes, *, now: bool) -> int:
+        out = self.out
         size_bytes = len(data)
-        if size_bytes >= self._flush_bytes:
-            self._add_large(data)
-            return size_bytes
-        self.out.append(data)
+        if not out:
+            if now and size_bytes < self._flush_bytes:
+                # One record by itself, for which somebody waits: no list, no joining.
+                self._traffic.sent += 1
+                self._transmit_one(
+                    _PACK_HEAD(size_bytes + wire.HEAD_BYTES, wire.ARRAY_32, 1) + data
+                )
+                return size_bytes
+        elif size_bytes >= self._flush_bytes:
+            # A message of that size travels in a frame of its own, and is not copied again.
+            self._send_out()
+            out = self.out
+        out.append(data)
         self._out_bytes += size_bytes
         if self._out_bytes < self._flush_bytes and not now:
             now_s = self._clock()
             is_cold = now_s - self._last_s >= self._cold_s
             self._last_s = now_s
             if not is_cold:
-                self.owner.nudge()
+                if len(out) == 1:  # with the first, all are flushed
+                    self.owner.nudge()
                 return size_bytes
         self._send_out()
         return size_bytes
-
-    def _add_large(self, data: bytes) -> None:
-        """A message of that size travels in a frame of its own, and is not copied again."""
-        if len(data) > self._limit:
-            raise FrameTooLarge(len(data), self._limit)
-        self._send_out()
-        self.out.append(data)
-        self._out_bytes = len(data)
-        self._send_out()
 
     def _send_out(self) -> None:
         out = self.out
@@ -144,7 +171,7 @@ class Session:
             total = self._out_bytes
             self.out = []
             self._out_bytes = 0
-            self.owner.traffic.sent += len(out)
+            self._traffic.sent += len(out)
             head = wire.frame_head(len(out), total)
             out.insert(0, head)
             self._transmit(out, total + len(head))
@@ -158,6 +185,10 @@ class Session:
 
     def _transmit(self, parts: list[bytes], total: int) -> None:
         """Send a frame, or keep what the system does not take. The lock is held."""
+        raise NotImplementedError
+
+    def _transmit_one(self, frame: bytes) -> None:
+        """The same with a frame in one piece."""
         raise NotImplementedError
 
     def make_way(self, outlet: Outlet, name: str, until_s: float, block_s: float) -> None:
@@ -203,7 +234,7 @@ class Session:
 
     # Answering.
 
-    def answer(self, record: tuple[Any, ...], until_s: float) -> None:
+    def answer(self, record: tuple[Any, ...], until_s: float, *, now: bool = False) -> None:
         """Send an answer. An asker that does not read does not hold its actor longer than that.
 
         Raises:
@@ -213,7 +244,7 @@ class Session:
             self.owner.traffic.answers_dropped += 1
             return
         try:
-            self.post(record)
+            self.post(record, now=now)
         except LinkClosed:
             self.owner.traffic.answers_dropped += 1
 
@@ -231,19 +262,22 @@ class Session:
         try:
             with self.lock:
                 self._encode(value)
-        except (TypeError, ValueError, OverflowError, RecursionError):
+        except UNSAYABLE:
             return False
         return True
 
     # Receiving: in the one thread that reads at the moment.
 
-    def take(self, body: bytes | bytearray | memoryview) -> None:
+    def take(self, body: bytes | bytearray | memoryview) -> None:  # noqa: C901 - a call each costs
         """Deal with a frame.
 
         Raises:
             DecodeError: it is not what the protocol says; the link is of no more use.
         """
-        records = self._open(body)
+        records = wire.decode_with(self._decode, body)
+        if self.closed or not self.greeted:
+            records = self._open(records)
+        self._traffic.received += len(records)
         share = len(body) // (len(records) or 1)
         ports = self._ports
         touched: list[ActorPort] = []
@@ -254,14 +288,26 @@ class Session:
                 if kind == wire.TELL or kind == wire.ASK:  # noqa: PLR1714 - the hot path
                     port = ports.get(record[1]) or self._open_port(record)
                     if port is not None:
-                        check_lane(record)
+                        # The look at a plain tell, in place: all others have theirs in a call.
+                        if (
+                            record.__class__ is not list
+                            or record[2]
+                            or kind == wire.ASK
+                            or len(record) != _TELL_FIELDS
+                        ):
+                            check_lane(record)
                         record[0] = port
                         record[1] = share
                         if not port.box:
                             touched.append(port)
                         port.box.append(record)
                 elif kind == wire.REPLY:
-                    self._take_reply(record[1], record[2])
+                    value = record[2]
+                    future = self.pending.pop(record[1], None)
+                    if future is not None:
+                        future.set(value)
+                    else:
+                        self._traffic.late += 1
                 elif not self._take_other(kind, record):
                     self.owner.traffic.stale += sum(1 for _ in rest)
                     return
@@ -271,28 +317,17 @@ class Session:
         for port in touched:
             port.deliver()
 
-    def _open(self, body: bytes | bytearray | memoryview) -> list[Any]:
-        """The records of a frame; those of a link that has ended are dropped and counted."""
-        records = wire.decode(self.codec, body)
+    def _open(self, records: list[Any]) -> list[Any]:
+        """See that the first word is a hello; what a link that has ended says is dropped."""
         if self.closed:
             self.owner.traffic.stale += len(records)
             return []
-        if not self.greeted:
-            self._greet(records)
-        self.owner.traffic.received += len(records)
-        return records
-
-    def _take_reply(self, corr: int, value: Any) -> None:
-        future = self.pending.pop(corr, None)
-        if future is None:
-            self.owner.traffic.late += 1
-        else:
-            future.set(value)
-
-    def _greet(self, records: list[Any]) -> None:
         first = records[0] if records else None
         if not isinstance(first, list) or first[:1] not in ([wire.HELLO], [wire.BYE]):
             raise DecodeError("the first record must be a hello")
+        if len(cast("list[object]", first)) < (_HELLO_FIELDS if first[0] == wire.HELLO else 3):
+            raise DecodeError("the hello lacks something")
+        return records
 
     def _take_other(self, kind: int, record: list[Any]) -> bool:
         """Deal with what is no message and no answer; False when the link ended over it."""
@@ -312,8 +347,10 @@ class Session:
             self.owner.take_control(self, record)
         return not self.closed
 
-    def _take_credit(self, actor_id: str, count: int, size_bytes: int) -> None:
+    def _take_credit(self, actor_id: str, count: Any, size_bytes: Any) -> None:
         outlet = self.outlets.get(actor_id)
+        if not (isinstance(count, int) and isinstance(size_bytes, int)):
+            raise DecodeError("a credit is no number")
         if outlet is not None:
             with self.lock:
                 outlet.room += count
@@ -324,8 +361,11 @@ class Session:
         port = self._ports.get(record[1]) or self._open_port(record)
         if port is None:
             return
+        corr, deadline_s = record[2], record[3]
+        if not (isinstance(corr, int) and isinstance(deadline_s, float)):
+            raise DecodeError("a stop has no number or no deadline")
         port.deliver()
-        reply: Any = port.reply(record[2], record[3]) if record[2] else None
+        reply: Any = port.reply(corr, deadline_s) if corr else None
         port.inbox.put_stop(Envelope(ActorStop(), reply))
 
     def _open_port(self, record: list[Any]) -> ActorPort | None:
@@ -343,6 +383,9 @@ class Session:
         elif kind == wire.STOP and record[2]:
             self.answer_error(record[2], self.owner.hosting.dead_error(actor_id), record[3])
         return None
+
+    def read_rest(self) -> None:
+        """Take what has come already and was not read. In the thread that reads."""
 
     def close_ports(self, actor_id: str) -> None:
         """Look the actor up anew with its next message."""

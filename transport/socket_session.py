@@ -24,6 +24,8 @@ _JOIN_BYTES = 64 << 10
 """From here on parts are sent as they are; below, one copy into one buffer is quicker."""
 _MAX_PARTS = 1_000
 """sendmsg(2) takes IOV_MAX, 1,024."""
+_LAST_READS = 16
+"""A socket's buffer (wmem_default, 208 KiB) is less; its owner may still be writing."""
 
 
 class SocketSession(Session):
@@ -48,6 +50,8 @@ class SocketSession(Session):
         super().__init__(owner, peer)
         sock.setblocking(False)  # noqa: FBT003 - the name of the method says it
         self._sock = sock
+        self._send = sock.send
+        self._recv_into = sock.recv_into
         self._fd = sock.fileno()
         self._poller = poller
         self._on_end = on_end
@@ -69,8 +73,9 @@ class SocketSession(Session):
         """Read and write what can be. In the thread with the role."""
         if events & WRITE:
             self._write_on()
-        if events & ~WRITE:
-            self._read()
+            if events == WRITE:
+                return
+        self._read()
 
     def close_socket(self) -> None:
         """Give the descriptor back."""
@@ -80,19 +85,38 @@ class SocketSession(Session):
             self._unsent_bytes = 0
             self._sock.close()
 
+    def read_rest(self) -> None:
+        """See `Session`."""
+        for _ in range(_LAST_READS):
+            if not self.closed:
+                self._read()
+
     def _backlog_bytes(self) -> int:
         return self.backlog_bytes
 
+    def _transmit_one(self, frame: bytes) -> None:
+        if self._unsent:
+            self._keep([frame], len(frame))
+            return
+        try:
+            sent = self._send(frame)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # the reading side sees the end, with all that came before it
+        if sent < len(frame):
+            self._keep([frame], len(frame), sent)
+            self._poller.want_write(self._fd, wanted=True)
+
     def _transmit(self, parts: list[bytes], total: int) -> None:
+        if total < _JOIN_BYTES or len(parts) > _MAX_PARTS:
+            self._transmit_one(b"".join(parts))
+            return
         if self._unsent:
             self._keep(parts, total)
             return
         try:
-            if total < _JOIN_BYTES or len(parts) > _MAX_PARTS:
-                parts = [b"".join(parts)]
-                sent = self._sock.send(parts[0])
-            else:
-                sent = self._sock.sendmsg(parts)
+            sent = self._sock.sendmsg(parts)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -146,12 +170,15 @@ class SocketSession(Session):
         buffer = self._buffer
         try:
             while True:
-                count = self._sock.recv_into(buffer.space())
+                count = self._recv_into(buffer.space())
                 if not count:
                     self._ended("the other end closed the connection")
                     return
                 for body in buffer.advance(count):
                     self.take(body)
+                if buffer.oversize_bytes:
+                    limit_bytes = self.owner.limits.max_frame_bytes
+                    raise FrameTooLarge(buffer.oversize_bytes, limit_bytes)  # noqa: TRY301 - as `advance` does
                 if not buffer.large:
                     return
         except BlockingIOError:

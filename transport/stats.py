@@ -51,7 +51,9 @@ class ProtocolStats:
 
     Attributes:
         late: answers to requests that had their answer, or had run out of time.
-        duplicates: requests that had come before.
+        duplicates: requests that had come before; not run again.
+        answered_again: of these, those that got their answer once more.
+        retried: requests that were sent again.
         expired: requests that came after their deadline.
         stale: messages of an incarnation older than the newest heard of its sender.
         unhandled: messages of a type without a handler.
@@ -60,6 +62,8 @@ class ProtocolStats:
 
     late: int = 0
     duplicates: int = 0
+    answered_again: int = 0
+    retried: int = 0
     expired: int = 0
     stale: int = 0
     unhandled: int = 0

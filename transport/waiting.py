@@ -49,6 +49,11 @@ def set_wait_observer(observer: WaitObserver | None) -> None:
     _observer = observer
 
 
+def is_observed() -> bool:
+    """Whether a wait of this thread is to be told."""
+    return _observer is not None and _current.inbox is not None
+
+
 def wait_observer() -> WaitObserver | None:
     """Who is told."""
     return _observer
@@ -84,3 +89,9 @@ def fail(corr: int, error: Exception) -> bool:
     """End a wait that the observer was told of; False when it was over already. Any thread."""
     future = _watched.get(corr)
     return future is not None and future.fail(error)
+
+
+def is_answered(corr: int) -> bool:
+    """Whether a wait that the observer was told of has its answer, and is just about to end."""
+    future = _watched.get(corr)
+    return future is not None and future.done

@@ -15,7 +15,7 @@ import msgspec
 from .errors import DecodeError, EncodeError, FrameTooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 VERSION = 1
 
@@ -43,9 +43,9 @@ EXT_REF = 1
 CodecName = Literal["msgspec", "msgpack"]
 
 _LENGTH = struct.Struct(">I")
-_HEAD = struct.Struct(">IBI")
-_ARRAY_32 = 0xDD
-HEAD_BYTES = _HEAD.size - _LENGTH.size
+HEAD = struct.Struct(">IBI")
+ARRAY_32 = 0xDD
+HEAD_BYTES = HEAD.size - _LENGTH.size
 BUFFER_BYTES = 256 << 10
 
 
@@ -132,8 +132,13 @@ def decode(codec: Codec, body: bytes | bytearray | memoryview) -> list[Any]:
     Raises:
         DecodeError: the body is not msgpack, or not an array.
     """
+    return decode_with(codec.decode, body)
+
+
+def decode_with(decoder: Callable[[Any], Any], body: bytes | bytearray | memoryview) -> list[Any]:
+    """The same with a codec's `decode` at hand."""
     try:
-        records = codec.decode(body)
+        records = decoder(body)
     # TypeError is a map's key that cannot be one. MemoryError concerns this frame.
     except (ValueError, TypeError, RecursionError, MemoryError, msgspec.MsgspecError) as error:
         raise DecodeError(str(error) or type(error).__name__) from error
@@ -144,7 +149,7 @@ def decode(codec: Codec, body: bytes | bytearray | memoryview) -> list[Any]:
 
 def frame_head(count: int, size_bytes: int) -> bytes:
     """What goes before `count` encoded records of `size_bytes` together."""
-    return _HEAD.pack(size_bytes + HEAD_BYTES, _ARRAY_32, count)
+    return HEAD.pack(size_bytes + HEAD_BYTES, ARRAY_32, count)
 
 
 class FrameBuffer:
@@ -159,6 +164,7 @@ class FrameBuffer:
 
     Attributes:
         large: the body with memory of its own that is being received, if one is.
+        oversize_bytes: the length of a frame over the limit that follows what `advance` gave out.
     """
 
     def __init__(self, max_frame_bytes: int, size: int = BUFFER_BYTES) -> None:
@@ -169,6 +175,7 @@ class FrameBuffer:
         self._start = 0
         self._end = 0
         self.large: bytearray | None = None
+        self.oversize_bytes = 0
         self._large_got = 0
 
     @property
@@ -178,6 +185,8 @@ class FrameBuffer:
 
     def space(self) -> memoryview:
         """Where the next bytes go. What `advance` gave out before is invalid from now on."""
+        if not self._end and self.large is None:
+            return self._view
         if self.large is not None:
             return memoryview(self.large)[self._large_got :]
         start, end = self._start, self._end
@@ -186,8 +195,10 @@ class FrameBuffer:
             self._start, self._end = 0, end - start
         return self._view[self._end :]
 
-    def advance(self, count: int) -> list[bytearray | memoryview]:
+    def advance(self, count: int) -> Sequence[bytearray | memoryview]:
         """Take note of `count` received bytes; the bodies that are whole now.
+
+        What came before a frame over the limit is given out, and `oversize_bytes` set.
 
         Raises:
             FrameTooLarge: the next frame is over the limit; the stream is of no more use.
@@ -195,21 +206,31 @@ class FrameBuffer:
         if self.large is not None:
             self._large_got += count
             if self._large_got < len(self.large):
-                return []
+                return ()
             large, self.large = self.large, None
-            return [large]
+            return (large,)
+        if not self._end and count > _LENGTH.size:
+            # One whole frame and no more is the rule where somebody waits for an answer.
+            (size,) = _LENGTH.unpack_from(self._buffer)
+            if size + _LENGTH.size == count and size <= self._max_frame_bytes:
+                return (self._view[_LENGTH.size : count],)
         self._end += count
         bodies: list[bytearray | memoryview] = []
         while self._end - self._start >= _LENGTH.size:
             (size,) = _LENGTH.unpack_from(self._buffer, self._start)
             if size > self._max_frame_bytes:
-                raise FrameTooLarge(size, self._max_frame_bytes)
+                if not bodies:
+                    raise FrameTooLarge(size, self._max_frame_bytes)
+                self.oversize_bytes = size
+                break
             end = self._start + 4 + size
             if end > self._end:
                 self._begin_large(size)
                 break
             bodies.append(self._view[self._start + 4 : end])
             self._start = end
+        if self._start == self._end:
+            self._start = self._end = 0
         return bodies
 
     def _begin_large(self, size: int) -> None:

@@ -24,7 +24,6 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LINE_BYTES = 64 << 20
 _MAX_CALLS = 20
 _CALL_CHARS = 300
-_WORDS_CHARS = 8000
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,10 @@ class Trace:
     Attributes:
         prompted: whether a prompt of ours is in it.
         in_flight: tool calls without a result, each as a short text.
-        last_words: the last things that the model said, the newest last.
     """
 
     prompted: bool
     in_flight: tuple[str, ...]
-    last_words: str
 
 
 def transcript_size(home: Path, session_id: str) -> int:
@@ -85,21 +82,19 @@ def _records(file: BinaryIO) -> Iterator[dict[str, Any]]:
 
 
 def _trace(records: Iterator[dict[str, Any]]) -> Trace:
-    prompted, calls, words = False, dict[str, str](), ""
+    prompted, calls = False, dict[str, str]()
     for record in records:
         kind = record.get("type")
         for block in _blocks(record):
             shape = block.get("type")
             if kind == "assistant" and shape == "tool_use":
                 calls[str(block.get("id"))] = _call(block)
-            elif kind == "assistant" and shape == "text":
-                words = f"{words}\n{block.get('text')}".strip()[-_WORDS_CHARS:]
             elif kind == "user" and shape == "tool_result":
                 calls.pop(str(block.get("tool_use_id")), None)
             elif kind == "user" and shape == "text":
                 # What was called before a prompt has come to an end of some kind.
                 prompted, calls = True, {}
-    return Trace(prompted, tuple(calls.values())[-_MAX_CALLS:], words)
+    return Trace(prompted, tuple(calls.values())[-_MAX_CALLS:])
 
 
 def _blocks(record: dict[str, Any]) -> list[dict[str, Any]]:

@@ -44,21 +44,29 @@ def check_budget(settings: Settings) -> None:
         InvalidBudget: the model is the CLI's own choice, or not in the price table.
         InvalidPrices: the price table cannot be used.
     """
-    budget, model = settings.budget, settings.agent.model
+    budget = settings.budget
     caps = {
         "budget.task_dollars": budget.task_dollars,
         "budget.agent_dollars": budget.agent_dollars,
         "budget.fleet_dollars": budget.fleet_dollars,
     }
-    key = next((name for name, cap in caps.items() if cap is not None), None)
-    if key is None:
+    common = next((name for name, cap in caps.items() if cap is not None), None)
+    # The setting that caps dollars, the one that names the model, and the model.
+    used = [(common, "agent.model", settings.agent.model)]
+    for name, role in settings.roles.items():
+        own = f"roles.{name}.budget.dollars" if role.budget.dollars is not None else None
+        model = role.model or settings.agent.model
+        used.append((own or common, f"roles.{name}.model" if role.model else "agent.model", model))
+    capped = [(key, where, model) for key, where, model in used if key is not None]
+    if not capped:
         return
     prices = load_prices(_prices_path(budget))
-    if model is None:
-        raise InvalidBudget(key, "needs agent.model: the CLI's own choice has no known price")
-    if not prices.knows(model):
-        text = f"{model!r} has no price in {_prices_path(budget)}; name a file with one"
-        raise InvalidBudget(key, f"{text} in budget.prices_file, or limit tokens instead")
+    for key, where, model in capped:
+        if model is None:
+            raise InvalidBudget(key, f"needs {where}: the CLI's own choice has no known price")
+        if not prices.knows(model):
+            text = f"{model!r} has no price in {_prices_path(budget)}; name a file with one"
+            raise InvalidBudget(key, f"{text} in budget.prices_file, or limit tokens instead")
 
 
 def desk_args(settings: Settings, state_dir: Path, fleet: str) -> dict[str, Any]:

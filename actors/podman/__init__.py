@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .argv import CONTAINER_GID, CONTAINER_UID, ContainerSpec, run_argv
+from .argv import ContainerSpec, run_argv
 from .checks import run_checks
 from .command import podman_env, run_podman
 from .container import CommandResult, Container
@@ -10,6 +10,7 @@ from .guard import Guard
 from .image import DEFAULT_CLI_VERSION, ImageInfo, ensure_image, image_exists, image_tag
 from .names import container_name
 from .packages import install_commands
+from .promise import CONTAINER_GID, CONTAINER_UID
 from .rules import Check
 from .sweep import sweep
 

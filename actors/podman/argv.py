@@ -8,6 +8,18 @@ from typing import TYPE_CHECKING
 
 from .machine import Machine
 from .names import name_labels
+from .promise import (
+    CONTAINER_GID,
+    CONTAINER_UID,
+    HOME,
+    PROMISE_LABEL,
+    SHM_BYTES,
+    TMP_BYTES,
+    WORK,
+    Mount,
+    Promise,
+    promise_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,17 +28,7 @@ if TYPE_CHECKING:
 # tracing other processes, mounts and new namespaces, keyrings, io_uring, and all sockets but Unix,
 # internet and netlink ones (so no AF_ALG, no vsock).
 SECCOMP_PROFILE = Path(__file__).with_name("seccomp.json")
-CONTAINER_UID = 1000
-CONTAINER_GID = 1000
 _KEEP_ID = f"--userns=keep-id:uid={CONTAINER_UID},gid={CONTAINER_GID}"
-HOME = "/home/agent"
-WORK = "/work"
-SOCKETS = "/run/agent"
-
-_NOFILE = 4096
-# RLIMIT_NPROC counts all processes of the user on the machine, so it stands above the sum of what a
-# whole fleet runs; each container's own bound is --pids-limit.
-_NPROC = 16384
 _DEFAULT_LIFETIME_S = 24 * 3600
 
 
@@ -49,6 +51,7 @@ class ContainerSpec:
         labels: beside those that the name and the owner give.
         env: environment of the program.
         hostname: name inside; "" takes podman's choice.
+        missing_limits: limits of `LIMIT_NAMES` that need not be kept where the machine cannot.
     """
 
     name: str
@@ -65,6 +68,7 @@ class ContainerSpec:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     hostname: str = ""
+    missing_limits: tuple[str, ...] = ()
 
 
 def run_argv(
@@ -76,16 +80,18 @@ def run_argv(
     container's id into the same name with the suffix ".cid".
     """
     machine = machine or Machine.here()
+    promise = promise_of(spec, machine)
     return [
         *("podman", "run", *(["-d"] if detach else []), "-i", "--rm", "--pull=never"),
         # The program holds the owner's pipes itself: nothing between, nothing kept in a log file.
         "--log-driver=passthrough",
         *([f"--pidfile={pidfile}", f"--cidfile={cid_file(pidfile)}"] if pidfile else []),
-        *_identity(spec),
+        *_identity(spec, promise),
         *_life(spec),
         *_isolation(machine),
-        *_limits(spec, machine),
-        *_mounts(spec),
+        *_limits(spec, promise),
+        *map(_bind, promise.mounts),
+        f"--workdir={WORK}",
         *(f"--env={name}={value}" for name, value in {"HOME": HOME, **spec.env}.items()),
         spec.image,
         *spec.command,
@@ -97,8 +103,8 @@ def cid_file(pidfile: Path) -> Path:
     return pidfile.with_suffix(".cid")
 
 
-def _identity(spec: ContainerSpec) -> list[str]:
-    labels = {**name_labels(spec.name), **spec.labels}
+def _identity(spec: ContainerSpec, promise: Promise) -> list[str]:
+    labels = {**name_labels(spec.name), **spec.labels, PROMISE_LABEL: promise.to_label()}
     return [
         f"--name={spec.name}",
         *([f"--hostname={spec.hostname}"] if spec.hostname else []),
@@ -124,7 +130,7 @@ def _life(spec: ContainerSpec) -> list[str]:
 def _isolation(machine: Machine) -> list[str]:
     return [
         *("--network=none", "--no-hosts", "--http-proxy=false"),
-        *("--ipc=private", "--cgroupns=private", "--shm-size=16m"),
+        *("--ipc=private", "--cgroupns=private", f"--shm-size={SHM_BYTES >> 20}m"),
         # Rootless, the caller becomes uid 1000 inside, so that what it writes is the caller's.
         *([_KEEP_ID] if machine.rootless else []),
         f"--user={CONTAINER_UID}:{CONTAINER_GID}",
@@ -134,35 +140,23 @@ def _isolation(machine: Machine) -> list[str]:
         # allow it is not our business.
         *(["--security-opt=label=disable"] if machine.selinux else []),
         *("--read-only", "--read-only-tmpfs=false"),
-        "--tmpfs=/tmp:rw,size=256m,mode=1777,nosuid,nodev",
+        f"--tmpfs=/tmp:rw,size={TMP_BYTES >> 20}m,mode=1777,nosuid,nodev",
     ]
 
 
-def _limits(spec: ContainerSpec, machine: Machine) -> list[str]:
-    nofile, nproc = _NOFILE, _NPROC
-    if not machine.may_raise_limits:
-        nofile, nproc = min(nofile, machine.hard_nofile), min(nproc, machine.hard_nproc)
+def _limits(spec: ContainerSpec, promise: Promise) -> list[str]:
     return [
         # Without --memory-swap podman allows as much swap again.
         *(f"--memory={spec.memory}", f"--memory-swap={spec.memory}", f"--cpus={spec.cpus}"),
-        *(f"--pids-limit={spec.pids_limit}", "--oom-score-adj=300"),
+        *(f"--pids-limit={promise.pids}", "--oom-score-adj=300"),
         # One --ulimit replaces podman's whole default list, so all stand here.
-        *(f"--ulimit=nofile={nofile}:{nofile}", f"--ulimit=nproc={nproc}:{nproc}"),
+        f"--ulimit=nofile={promise.nofile}:{promise.nofile}",
+        f"--ulimit=nproc={promise.nproc}:{promise.nproc}",
         "--ulimit=core=0:0",
     ]
 
 
-def _mounts(spec: ContainerSpec) -> list[str]:
-    sockets = ("ro", "nosuid", "nodev", "noexec")
-    return [
-        _bind(spec.home_dir, HOME, "nosuid", "nodev"),
-        _bind(spec.work_dir, WORK, *(["ro"] if spec.read_only_work else []), "nosuid", "nodev"),
-        *([_bind(spec.socket_dir, SOCKETS, *sockets)] if spec.socket_dir else []),
-        f"--workdir={WORK}",
-    ]
-
-
-def _bind(source: Path, target: str, *options: str) -> str:
+def _bind(mount: Mount) -> str:
     # --mount takes a line of CSV: quoted, a path may hold commas and colons, which --volume cannot.
-    quoted = f"source={source.absolute()}".replace('"', '""')
-    return ",".join(["--mount=type=bind", f'"{quoted}"', f"target={target}", *options])
+    quoted = f"source={mount.source}".replace('"', '""')
+    return ",".join(["--mount=type=bind", f'"{quoted}"', f"target={mount.target}", *mount.options])

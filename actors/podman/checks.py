@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import PodmanError
-from .argv import CONTAINER_GID, CONTAINER_UID, ContainerSpec, run_argv
+from .argv import ContainerSpec, run_argv
 from .command import podman_env, run_podman
 from .image import image_exists, image_tag
 from .machine import Machine
 from .names import container_name, owner_labels
+from .promise import CONTAINER_GID, CONTAINER_UID
 from .rules import (
     Check,
     check_cgroup_manager,

@@ -1,9 +1,9 @@
-"""The guard: removes a run's containers when its owner is gone. A program, run by `Guard`.
+"""The guard: ends what is left of a run when its owner is gone. A program, run by `Guard`.
 
 It stands alone on purpose: started by its path with `python -I -S`, it imports nothing of the
 project, stays near 10 MB, and works while the rest is falling.
 
-usage: python -I -S guard_process.py RUN_LABEL_FILTER
+usage: python -I -S guard_process.py RUN_LABEL_FILTER [MARK]
 """
 
 from __future__ import annotations
@@ -21,17 +21,25 @@ _QUIET_S = 3.0
 _LIMIT_S = 120.0
 _POLL_S = 0.3
 _COMMAND_TIMEOUT_S = 30.0
+# Children end by themselves when their owner is gone, and their fork server sees to it for so long.
+_OWN_END_S = 3.0
 
 
-def main(label_filter: str) -> None:
-    """Wait until stdin ends, then remove what carries the label until nothing more comes."""
+def main(label_filter: str, mark: str = "") -> None:
+    """Wait until stdin ends, then end what carries label or mark until nothing more comes.
+
+    After an orderly end only containers are looked for: the fork server is still at work.
+    """
     # Ctrl-C and a service manager's SIGTERM are for the owner; the guard leaves after it.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     orderly = _wait_for_owner()
     started = quiet_since = time.monotonic()
     while time.monotonic() - started < _LIMIT_S:
+        left = 0 if orderly or not mark else _end_orphans(mark, time.monotonic() - started)
         is_clear = _remove(label_filter)
+        if left:
+            is_clear = False
         if orderly and is_clear is not False:
             return
         if not is_clear:
@@ -40,6 +48,43 @@ def main(label_filter: str) -> None:
         elif time.monotonic() - quiet_since >= _QUIET_S:
             return
         time.sleep(_POLL_S)
+
+
+def end_marked(mark: str, *, only_stopped: bool = False) -> int:
+    """Kill every process that has the mark in its environment; how many there were.
+
+    A pidfd holds on to each before it is looked at: one that gets its number later is not hit.
+
+    Args:
+        mark: an entry `NAME=value`; it is random, and inherited from one fork server alone.
+        only_stopped: leave those that can still end by themselves; they are counted.
+    """
+    pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208 - see above
+    return sum(_end_if_marked(pid, mark.encode(), only_stopped=only_stopped) for pid in pids)
+
+
+def _end_orphans(mark: str, since_s: float) -> int:
+    return end_marked(mark, only_stopped=since_s < _OWN_END_S)
+
+
+def _end_if_marked(pid: int, mark: bytes, *, only_stopped: bool) -> bool:
+    with contextlib.suppress(OSError):  # it has ended, or is another user's
+        pidfd = os.pidfd_open(pid)
+        try:
+            if mark not in _read(pid, "environ").split(b"\0"):
+                return False
+            state = _read(pid, "stat").rpartition(b")")[2].split()[0]
+            if not only_stopped or state in b"Tt":
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            return True
+        finally:
+            os.close(pidfd)
+    return False
+
+
+def _read(pid: int, file: str) -> bytes:
+    with open(f"/proc/{pid}/{file}", "rb") as opened:  # noqa: PTH123 - pathlib would be half of its memory
+        return opened.read()
 
 
 def _wait_for_owner() -> bool:
@@ -74,4 +119,4 @@ def _podman(*args: str) -> str | None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

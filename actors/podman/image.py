@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ImageError, PodmanError
-from .argv import CONTAINER_GID, CONTAINER_UID, ContainerSpec, run_argv
+from .argv import ContainerSpec, run_argv
 from .cli_binary import SCRATCH_PREFIX, cli_binary
 from .command import podman_env, run_podman
 from .names import container_name, owner_labels
+from .promise import CONTAINER_GID, CONTAINER_UID
 from .rootfs import collect_host
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the kernel's control groups know of a container: whether it was killed for its memory."""
+"""What the kernel's control groups know of a container: its limits, and who died of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
 _OOM_KILLS = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
+# Version 1 says "no limit" with the largest number of pages, in bytes.
+_ENDLESS = 1 << 60
 
 
 class OomCounter:
@@ -30,17 +32,85 @@ class OomCounter:
         return self._kills
 
 
+def limit_values(pid: int, root: Path = _ROOT) -> dict[str, float | None]:
+    """The limits that hold for a process: memory and swap in bytes, pids, cpu in processors.
+
+    None stands for no limit; `swap` is what may be used beside the memory. A name is left out when
+    the kernel does not tell.
+    """
+    found: dict[str, float | None] = {}
+    for name, controller in (("memory", "memory"), ("pids", "pids"), ("cpu", "cpu")):
+        place = _group(pid, controller, root)
+        if place is not None:
+            folder, version = place
+            with contextlib.suppress(FileNotFoundError):
+                found.update(_V1[name](folder) if version == 1 else _V2[name](folder))
+    return found
+
+
 def _counter_file(pid: int) -> Path | None:
     """Where the kernel counts for that process's control group (cgroups(7), /proc/PID/cgroup)."""
+    place = _group(pid, "memory", _ROOT)
+    if place is None:
+        return None
+    folder, version = place
+    return folder / ("memory.oom_control" if version == 1 else "memory.events")
+
+
+def _group(pid: int, controller: str, root: Path) -> tuple[Path, int] | None:
+    """The folder of a process's control group for that controller, and the version of its tree."""
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, ProcessLookupError):
         return None
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if "memory" in controllers.split(","):
-            return _ROOT / "memory" / path.lstrip("/") / "memory.oom_control"
+        if controller in controllers.split(","):
+            return root / controller / path.lstrip("/"), 1
     for line in lines:
         if line.startswith("0::"):
-            return _ROOT / line[3:].lstrip("/") / "memory.events"
+            return root / line[3:].lstrip("/"), 2
     return None
+
+
+def _number(path: Path) -> float | None:
+    text = path.read_text(encoding="ascii").split()[0]
+    value = None if text == "max" else float(text)
+    return None if value is None or value >= _ENDLESS else value
+
+
+def _memory_v1(folder: Path) -> dict[str, float | None]:
+    memory = _number(folder / "memory.limit_in_bytes")
+    found = {"memory": memory}
+    both = folder / "memory.memsw.limit_in_bytes"
+    if both.exists():  # a kernel may count no swap
+        total = _number(both)
+        found["swap"] = None if total is None or memory is None else total - memory
+    return found
+
+
+def _memory_v2(folder: Path) -> dict[str, float | None]:
+    found = {"memory": _number(folder / "memory.max")}
+    swap = folder / "memory.swap.max"
+    if swap.exists():
+        found["swap"] = _number(swap)
+    return found
+
+
+def _pids(folder: Path) -> dict[str, float | None]:
+    return {"pids": _number(folder / "pids.max")}
+
+
+def _cpu_v1(folder: Path) -> dict[str, float | None]:
+    quota = _number(folder / "cpu.cfs_quota_us")
+    period = _number(folder / "cpu.cfs_period_us")
+    return {"cpu": None if quota is None or quota < 0 or not period else quota / period}
+
+
+def _cpu_v2(folder: Path) -> dict[str, float | None]:
+    quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+    return {"cpu": None if quota == "max" else float(quota) / float(period)}
+
+
+_V1 = {"memory": _memory_v1, "pids": _pids, "cpu": _cpu_v1}
+_V2 = {"memory": _memory_v2, "pids": _pids, "cpu": _cpu_v2}

@@ -12,12 +12,14 @@ from ..errors import AgentError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ..team.roles import Roles
     from .task import Task
 
     _Entry = tuple[float, int, Task]
 
 # Below this many, dead entries are not worth a rebuild.
 _MIN_REBUILD = 64
+_ONLY_LANE = ""
 
 
 class QueueFull(AgentError):
@@ -52,6 +54,7 @@ class TaskQueue:
         clock: seconds, monotonic.
         ageing_s: seconds of waiting that weigh as much as one step of priority.
         max_size: how many may wait; None is without limit.
+        roles: who takes which tasks; None: every agent takes every task.
     """
 
     def __init__(
@@ -60,12 +63,15 @@ class TaskQueue:
         clock: Callable[[], float] = time.monotonic,
         ageing_s: float = 60.0,
         max_size: int | None = None,
+        roles: Roles | None = None,
     ) -> None:
+        self._roles = roles
         self._clock = clock
         self._ageing_s = ageing_s
         self._max_size = max_size
         self._serials = itertools.count()
-        self._heap: list[_Entry] = []
+        # A heap for each group of agents that takes the same tasks.
+        self._lanes: dict[str, list[_Entry]] = {}
         self._live: dict[str, _Entry] = {}
 
     def __len__(self) -> int:
@@ -97,7 +103,8 @@ class TaskQueue:
         key = self._clock() / self._ageing_s - task.priority
         entry = (key, next(self._serials), task)
         self._live[task.task_id] = entry
-        heapq.heappush(self._heap, entry)
+        lane = self._roles.lane(task) if self._roles else _ONLY_LANE
+        heapq.heappush(self._lanes.setdefault(lane, []), entry)
         self._forget_dead()
 
     def take(self, idle: Mapping[str, str | None]) -> tuple[Task, str] | None:
@@ -107,13 +114,19 @@ class TaskQueue:
             idle: idle agents, and the task type that each is warm for; None is warm for nothing.
 
         Returns:
-            The task, and an agent that is warm for its type, else one that is warm for nothing
-            (nothing is thrown away), else the first. None without tasks or agents.
+            The task, and of the agents that take it one that is warm for its type, else one that
+            is warm for nothing (nothing is thrown away), else the first. None when there is no task
+            that one of the agents takes.
         """
         if not idle or not self._live:
             return None
-        task = self._pop()
-        return task, _best_agent(task.task_type, idle)
+        takers = self._takers(idle)
+        lane = min((lane for lane in takers if self._top(lane)), key=self._rank, default=None)
+        if lane is None:
+            return None
+        task = self._pop(lane)
+        key = self._roles.type_of(task).key if self._roles else task.task_type
+        return task, _best_agent(key, {agent: idle[agent] for agent in takers[lane]})
 
     def remove(self, task_id: str) -> Task | None:
         """Take that task out and return it; None when it does not wait here."""
@@ -123,21 +136,44 @@ class TaskQueue:
 
     def drain(self) -> list[Task]:
         """Take all tasks out, the one of the highest rank first."""
-        return [self._pop() for _ in range(len(self))]
+        entries = sorted(self._live.values())
+        self._live.clear()
+        self._lanes.clear()
+        return [entry[2] for entry in entries]
 
-    def _pop(self) -> Task:
-        while True:
-            entry = heapq.heappop(self._heap)
-            task = entry[2]
-            if self._live.get(task.task_id) is entry:
-                del self._live[task.task_id]
-                return task
+    def _takers(self, idle: Mapping[str, str | None]) -> dict[str, list[str]]:
+        """The idle agents by the lanes they take from."""
+        if self._roles is None:
+            return {_ONLY_LANE: list(idle)}
+        takers: dict[str, list[str]] = {}
+        for agent_id in idle:
+            for lane in self._roles.lanes(agent_id):
+                takers.setdefault(lane, []).append(agent_id)
+        return takers
+
+    def _top(self, lane: str) -> bool:
+        """Whether a task waits in the lane; it is on top then."""
+        heap = self._lanes.get(lane)
+        while heap and self._live.get(heap[0][2].task_id) is not heap[0]:
+            heapq.heappop(heap)
+        return bool(heap)
+
+    def _rank(self, lane: str) -> tuple[float, int]:
+        key, serial, _ = self._lanes[lane][0]
+        return key, serial
+
+    def _pop(self, lane: str) -> Task:
+        task = heapq.heappop(self._lanes[lane])[2]
+        del self._live[task.task_id]
+        return task
 
     def _forget_dead(self) -> None:
         # A heap gives no way to take from its middle: the removed stay in it until they are many.
-        if len(self._heap) > 2 * len(self._live) + _MIN_REBUILD:
-            self._heap = list(self._live.values())
-            heapq.heapify(self._heap)
+        if sum(map(len, self._lanes.values())) > 2 * len(self._live) + _MIN_REBUILD:
+            for lane, heap in self._lanes.items():
+                kept = [entry for entry in heap if self._live.get(entry[2].task_id) is entry]
+                heapq.heapify(kept)
+                self._lanes[lane] = kept
 
 
 def _best_agent(task_type: str, idle: Mapping[str, str | None]) -> str:

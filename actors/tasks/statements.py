@@ -87,11 +87,12 @@ DEADLY = """
         AND state NOT IN ('completed', 'failed', 'canceled', 'rejected')
 """
 
-# What is older than ?1.
+# What is older than ?1, but for the tasks named in ?2, a JSON list.
 PRUNE_EVENTS = """
     DELETE FROM events WHERE at < ?1 AND task_id IS NULL OR task_id IN (
         SELECT task_id FROM tasks
         WHERE updated_at < ?1 AND state IN ('completed', 'failed', 'canceled', 'rejected')
+            AND task_id NOT IN (SELECT value FROM json_each(?2))
     )
 """
 PRUNE_REFUSALS = "DELETE FROM refusals WHERE at < ?1"
@@ -106,4 +107,23 @@ PRUNE_INCARNATIONS = """
 PRUNE_TASKS = """
     DELETE FROM tasks
     WHERE updated_at < ?1 AND state IN ('completed', 'failed', 'canceled', 'rejected')
+        AND task_id NOT IN (SELECT value FROM json_each(?2))
+"""
+FINISHED_BEFORE = """
+    SELECT tasks.task_id FROM tasks JOIN results USING (task_id)
+    WHERE updated_at < ? AND state IN ('completed', 'failed', 'canceled', 'rejected')
+    ORDER BY seq
+"""
+# The finished ones among those named in a JSON list.
+DELETE_EVENTS = """
+    DELETE FROM events WHERE task_id IN (
+        SELECT task_id FROM tasks
+        WHERE state IN ('completed', 'failed', 'canceled', 'rejected')
+            AND task_id IN (SELECT value FROM json_each(?))
+    )
+"""
+DELETE_TASKS = """
+    DELETE FROM tasks
+    WHERE state IN ('completed', 'failed', 'canceled', 'rejected')
+        AND task_id IN (SELECT value FROM json_each(?))
 """

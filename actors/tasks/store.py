@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -219,17 +220,25 @@ class TaskStore:
             rows = ((task_id, None, at, kind, "") for task_id in task_ids)
             connection.executemany(statements.INSERT_EVENT, rows)
 
-    def prune(self, older_than_s: float) -> int:
+    def prune(self, older_than_s: float, keep: Iterable[str] = ()) -> int:
         """Delete what was finished so long ago, and all that is about it; the number of tasks.
 
-        Unfinished tasks stay, however old they are.
+        Unfinished tasks stay, however old they are, and those whose ids are in `keep`.
         """
         before = (self._wall() - older_than_s,)
+        but_for = (*before, json.dumps(list(keep)))
         with self._file.write() as connection:
-            connection.execute(statements.PRUNE_EVENTS, before)
+            connection.execute(statements.PRUNE_EVENTS, but_for)
             connection.execute(statements.PRUNE_REFUSALS, before)
             connection.execute(statements.PRUNE_INCARNATIONS, before)
-            return connection.execute(statements.PRUNE_TASKS, before).rowcount
+            return connection.execute(statements.PRUNE_TASKS, but_for).rowcount
+
+    def delete(self, task_ids: Iterable[str]) -> int:
+        """Delete these tasks, if they are finished, and all that is about them; their number."""
+        named = (json.dumps(list(task_ids)),)
+        with self._file.write() as connection:
+            connection.execute(statements.DELETE_EVENTS, named)
+            return connection.execute(statements.DELETE_TASKS, named).rowcount
 
     def checkpoint(self) -> None:
         """See `StoreFile.checkpoint`; to be called now and then while much is written."""
@@ -269,6 +278,11 @@ class TaskStore:
     def unfinished(self, run_id: str | None = None) -> list[TaskRow]:
         """The tasks without a result, of one run or of all, in the order they came."""
         return [self._task_row(row) for row in self._file.read(statements.UNFINISHED, (run_id,))]
+
+    def finished_before(self, older_than_s: float) -> list[str]:
+        """The ids of the tasks that have had their result for so long, the oldest first."""
+        before = (self._wall() - older_than_s,)
+        return [row[0] for row in self._file.read(statements.FINISHED_BEFORE, before)]
 
     def open_runs(self) -> list[str]:
         """The runs that have unfinished tasks, or incarnations that have not ended."""

@@ -65,6 +65,10 @@ class Task:
         timeout: seconds that one run of the task may take.
         repo: folder that the files are taken from; None is the submitter's current folder.
         context_id: the conversation to go on in; None starts a new one.
+        include_uncommitted: whether the agent gets the files as they lie in the user's folder;
+            without it, as they are in the commit that is checked out there.
+        role: who is to do it, by the configuration's name; None: whoever does its type.
+        agent: the one agent that may do it; None: any that can.
     """
 
     task_id: str = field(default_factory=_new_task_id)
@@ -77,6 +81,9 @@ class Task:
     timeout: float = 300.0
     repo: str | None = None
     context_id: str | None = None
+    include_uncommitted: bool = True
+    role: str | None = None
+    agent: str | None = None
 
     def check(self, priority_levels: int = DEFAULT_PRIORITY_LEVELS) -> None:
         """Refuse what no agent could work on, in this task and in its subtasks.
@@ -159,8 +166,9 @@ def subtasks_of(task: Task) -> list[Task]:
     """The subtasks as tasks of their own, in their order; empty when there are none.
 
     Each has the id of its parent with `_sub0`, `_sub1` … added. Type, priority and timeout come
-    from the parent where the definition does not say; the repository always does. A context is
-    not handed down: side by side, they cannot share one conversation.
+    from the parent where the definition does not say; the repository, and whether it is taken as
+    it lies on disk, always do. A context is not handed down: side by side, they cannot share one
+    conversation.
 
     Raises:
         InvalidTask: a definition has an unknown key, or a value of the wrong type.
@@ -179,6 +187,8 @@ def _subtask(task: Task, index: int, definition: dict[str, Any]) -> Task:
         "priority": definition.get("priority", task.priority),
         "timeout": definition.get("timeout", task.timeout),
         "repo": task.repo,
+        "include_uncommitted": task.include_uncommitted,
+        "role": task.role,
     }
     return _convert(wire, Task, where)
 

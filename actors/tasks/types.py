@@ -6,7 +6,7 @@ into the shape that users of the library get, keyed by file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,30 @@ if TYPE_CHECKING:
 
 READING_TOOLS = ("Read", "Grep", "Glob")
 WRITING_TOOLS = ("Bash", "Read", "Edit", "Write", "Grep", "Glob")
-_ACTING_TOOLS = frozenset({"Bash", "Edit", "Write"})
+ACTING_TOOLS = frozenset({"Bash", "Edit", "NotebookEdit", "Write"})
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a role does a task type. None is what holds for all agents.
+
+    Attributes:
+        role: its name; None: no role does it.
+        asks: whether each call that acts needs somebody's yes.
+        permission_s: how long such a call waits for it; then it is denied.
+        denied: the CLI's rules for calls that are refused whatever else is allowed.
+    """
+
+    role: str | None = None
+    model: str | None = None
+    system_prompt: str | None = None
+    max_turns: int | None = None
+    memory: str | None = None
+    cpus: str | None = None
+    image: str | None = None
+    asks: bool = False
+    permission_s: float = 300.0
+    denied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,6 +57,7 @@ class TaskType:
         prompt: the prompt for a task whose files lie below `/work` under the given names.
         result: from what the model handed in to what the task's result promises.
         summarize: a result in one line.
+        manner: what a role adds; see `actors/team/roles.py`.
     """
 
     name: str
@@ -43,11 +67,17 @@ class TaskType:
     prompt: Callable[[Task, list[str]], str]
     result: Callable[[Mapping[str, Any], Task], dict[str, Any]]
     summarize: Callable[[Mapping[str, Any]], str]
+    manner: Manner = field(default_factory=Manner)
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others: the task type, and the role if one does it."""
+        return f"{self.name}@{self.manner.role}" if self.manner.role else self.name
 
     @property
     def read_only(self) -> bool:
         """Whether its workspace is mounted read-only and yields no diff."""
-        return not _ACTING_TOOLS.intersection(self.tools)
+        return not ACTING_TOOLS.intersection(self.tools)
 
     @property
     def reusable(self) -> bool:

@@ -63,8 +63,10 @@ def check_fields(task: Task, priority_levels: int) -> None:
     _check_priority(task.priority, priority_levels)
     _check_timeout(task.timeout)
     _check_optional_text("repo", task.repo)
-    _check_optional_text("context_id", task.context_id)
+    for name in ("context_id", "role", "agent"):
+        _check_optional_text(name, getattr(task, name))
     _check_flag("parallel", task.parallel)
+    _check_flag("include_uncommitted", task.include_uncommitted)
     _check_subtasks(task.subtasks)
     if task.task_type == "generic" and not task.description.strip() and not task.subtasks:
         reason = "a generic task needs to be told what to do"
@@ -82,7 +84,7 @@ def check_known_keys(where: str, definition: object, known: Collection[str]) -> 
     for key in cast("dict[object, object]", definition):
         if key not in known:
             reason = f"a subtask knows only {_listed(known)}"
-            raise InvalidTask(where, key, reason, _nearest(key, known))
+            raise InvalidTask(where, key, reason, nearest_of(key, known))
 
 
 def check_result_fields(result: TaskResult) -> None:
@@ -103,7 +105,7 @@ def _check_id(task_id: object) -> None:
 def _check_word(field: str, value: object, known: Collection[str]) -> None:
     if value not in known:
         reason = f"one of {_listed(known)} is needed"
-        raise InvalidTask(field, value, reason, _nearest(value, known))
+        raise InvalidTask(field, value, reason, nearest_of(value, known))
 
 
 def _check_description(text: object) -> None:
@@ -158,7 +160,8 @@ def _check_subtasks(subtasks: object) -> None:
         raise InvalidTask("subtasks", subtasks, "a list of definitions is needed")
 
 
-def _nearest(word: object, known: Collection[str]) -> str | None:
+def nearest_of(word: object, known: Collection[str]) -> str | None:
+    """The known word that this one may have meant."""
     return next(iter(difflib.get_close_matches(str(word), known, n=1)), None)
 
 

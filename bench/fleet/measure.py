@@ -93,8 +93,11 @@ def warm_fleet(agents: int) -> Generator[Orchestrator]:
         yield fleet
 
 
-def at_rest(agents: int = 3) -> dict[str, object]:
-    """Memory and CPU of the service's own processes with idle agents, after it came to rest."""
+def at_rest(agents: int = 3) -> dict[str, float]:
+    """Memory and CPU of the service's own processes with idle agents, after it came to rest.
+
+    Other fleets may run meanwhile: only this service's own processes are counted.
+    """
     command = [sys.executable, "-m", "understudy", "serve", "--agents", str(agents)]
     service = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
@@ -112,10 +115,9 @@ def at_rest(agents: int = 3) -> dict[str, object]:
         service.send_signal(signal.SIGTERM)
         service.communicate(timeout=60)
     return {
-        "agents": agents,
         "pss_mb": round(sum(pss.values()) / 1e6, 1),
         "share_of_a_core_percent": round(100 * used / _REST_S, 2),
-        "processes": {name: round(value / 1e6, 1) for name, value in pss.items()},
+        **{f"{name} mb": round(value / 1e6, 1) for name, value in pss.items()},
     }
 
 

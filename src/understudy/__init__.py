@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pykka import ActorDeadError as ActorDeadError
+
     from understudy.actors.agent import ClaudeAgent as ClaudeAgent
     from understudy.actors.claude.wrapper import AgentConfig as AgentConfig
     from understudy.actors.claude.wrapper import ClaudeCodeWrapper as ClaudeCodeWrapper
@@ -18,14 +20,29 @@ if TYPE_CHECKING:
     from understudy.actors.tasks.task import TaskResult as TaskResult
     from understudy.actors.tasks.task import TaskState as TaskState
     from understudy.orchestrator import Orchestrator as Orchestrator
+    from understudy.supervision.actor import Actor as Actor
+    from understudy.supervision.actor_errors import ActorStartFailed as ActorStartFailed
+    from understudy.supervision.member import current_system as current_system
+    from understudy.supervision.system import ActorSystem as ActorSystem
+    from understudy.supervision.watch import Down as Down
     from understudy.transport import Agent2AgentProtocol as Agent2AgentProtocol
     from understudy.transport import AgentMessage as AgentMessage
     from understudy.transport import MessageType as MessageType
     from understudy.transport import UnixSocketChannel as UnixSocketChannel
+    from understudy.transport.errors import ActorRestarted as ActorRestarted
+    from understudy.transport.errors import DeadlockError as DeadlockError
+    from understudy.transport.errors import MailboxFull as MailboxFull
+    from understudy.transport.errors import RemoteError as RemoteError
+    from understudy.transport.inbox import MailboxSpec as MailboxSpec
 
     __version__: str
 
 _PLACES = {
+    "Actor": "understudy.supervision.actor",
+    "ActorDeadError": "pykka",
+    "ActorRestarted": "understudy.transport.errors",
+    "ActorStartFailed": "understudy.supervision.actor_errors",
+    "ActorSystem": "understudy.supervision.system",
     "Agent2AgentProtocol": "understudy.transport",
     "AgentConfig": "understudy.actors.claude.wrapper",
     "AgentError": "understudy.actors.errors",
@@ -33,17 +50,28 @@ _PLACES = {
     "ClaudeAgent": "understudy.actors.agent",
     "ClaudeCodeWrapper": "understudy.actors.claude.wrapper",
     "CommandResult": "understudy.actors.podman",
+    "DeadlockError": "understudy.transport.errors",
+    "Down": "understudy.supervision.watch",
+    "MailboxFull": "understudy.transport.errors",
+    "MailboxSpec": "understudy.transport.inbox",
     "MessageType": "understudy.transport",
     "Orchestrator": "understudy.orchestrator",
+    "RemoteError": "understudy.transport.errors",
     "Task": "understudy.actors.tasks.task",
     "TaskEvent": "understudy.actors.events",
     "TaskHandle": "understudy.actors.handle",
     "TaskResult": "understudy.actors.tasks.task",
     "TaskState": "understudy.actors.tasks.task",
     "UnixSocketChannel": "understudy.transport",
+    "current_system": "understudy.supervision.member",
 }
 
 __all__ = [
+    "Actor",
+    "ActorDeadError",
+    "ActorRestarted",
+    "ActorStartFailed",
+    "ActorSystem",
     "Agent2AgentProtocol",
     "AgentConfig",
     "AgentError",
@@ -51,8 +79,13 @@ __all__ = [
     "ClaudeAgent",
     "ClaudeCodeWrapper",
     "CommandResult",
+    "DeadlockError",
+    "Down",
+    "MailboxFull",
+    "MailboxSpec",
     "MessageType",
     "Orchestrator",
+    "RemoteError",
     "Task",
     "TaskEvent",
     "TaskHandle",
@@ -60,6 +93,7 @@ __all__ = [
     "TaskState",
     "UnixSocketChannel",
     "__version__",
+    "current_system",
 ]
 
 

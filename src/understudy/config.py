@@ -5,7 +5,6 @@ Each value is checked where it comes in, and remembers where that was.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -16,19 +15,16 @@ import msgspec
 from understudy.actors.gateway.from_settings import InvalidBudget, check_budget
 from understudy.actors.gateway.prices import InvalidPrices
 from understudy.actors.settings import Settings
+from understudy.actors.team.roles import InvalidRole, check_roles
 
-from .config_file import ConfigurationError, read_config_file
-from .config_schema import LEAVES, SECTIONS, Leaf
+from .config_file import NO_SUCH, ConfigurationError, UnknownSetting, read_config_file
+from .config_roles import is_role_key, role_leaf, role_names, role_rows
+from .config_schema import LEAVES, ROLES, SECTIONS, Leaf, closest
 
 __all__ = ["Configuration", "ConfigurationError", "SettingRow", "UnknownSetting", "load"]
 
 ENV_PREFIX = "UNDERSTUDY_"
 _CODE = "set in code"
-_NO_SUCH = "there is no such setting"
-
-
-class UnknownSetting(ConfigurationError, KeyError):
-    """There is no setting of that name."""
 
 
 class SettingRow(NamedTuple):
@@ -50,7 +46,8 @@ class Configuration(MutableMapping[str, Any]):
 
     A key may also be a setting's last name alone, `num_agents` (they are unique), or a section's,
     which stands for a mapping of its settings. What is assigned is checked at once. Iteration
-    gives the full names. `del` brings a default back.
+    gives the full names. `del` brings a default back. The settings of a role are named
+    `roles.NAME.KEY`; a role is there once one of them is set.
     """
 
     def __init__(self) -> None:
@@ -68,10 +65,12 @@ class Configuration(MutableMapping[str, Any]):
             key = low if self.origin(high) == "default" else high
             message = f"{low} ({self[low]:g}) is above {high} ({self[high]:g})"
             raise ConfigurationError(*self._place(key), key, message)
-        settings = msgspec.convert({name: dict(self[name]) for name in SECTIONS}, Settings)
+        sections = {name: dict(self[name]) for name in SECTIONS}
+        settings = msgspec.convert(sections | {ROLES: self._roles()}, Settings)
         try:
             check_budget(settings)
-        except InvalidBudget as error:
+            check_roles(settings)
+        except (InvalidBudget, InvalidRole) as error:
             raise ConfigurationError(*self._place(error.key), error.key, error.reason) from None
         except InvalidPrices as error:
             key = "budget.prices_file"
@@ -88,8 +87,9 @@ class Configuration(MutableMapping[str, Any]):
         return value.origin if value else "default"
 
     def rows(self) -> list[SettingRow]:
-        """Every setting with its value and origin, by section."""
-        return [SettingRow(name, self[name], self.origin(name)) for name in LEAVES]
+        """Every setting with its value and origin, by section; those of the roles last."""
+        names = [*LEAVES, *role_rows(role_names(self._values))]
+        return [SettingRow(name, self[name], self.origin(name)) for name in names]
 
     def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - each setting has a type of its own
         if key in SECTIONS:
@@ -136,9 +136,21 @@ class Configuration(MutableMapping[str, Any]):
         try:
             checked = leaf.check(value)
         except ValueError as error:
-            nearest = _closest(str(value), leaf.choices)
+            nearest = leaf.nearest(value)
             raise ConfigurationError(source, line, leaf.name, str(error), nearest) from None
         self._values[leaf.name] = _Value(checked, origin)
+
+    def _roles(self) -> dict[str, Any]:
+        """The roles as plain data, without what has its default."""
+        roles: dict[str, Any] = {name: {} for name in role_names(self._values)}
+        for name, value in self._values.items():
+            if is_role_key(name):
+                _, role, *path = name.split(".")
+                place = roles[role]
+                for part in path[:-1]:
+                    place = place.setdefault(part, {})
+                place[path[-1]] = value.value
+        return roles
 
     def _place(self, key: str) -> tuple[str, int | None]:
         file, colon, line = self.origin(key).rpartition(":")
@@ -198,15 +210,15 @@ def load(
 def _put_file(configuration: Configuration, path: str | os.PathLike[str]) -> None:
     source = os.fspath(path)
     for entry in read_config_file(path):
-        if entry.section not in SECTIONS:
-            raise _unknown(source, entry.line, entry.section, SECTIONS)
+        if entry.section not in (*SECTIONS, ROLES):
+            raise _unknown(source, entry.line, entry.section, (*SECTIONS, ROLES))
         if entry.key is None:
             if entry.value is not None:
                 message = "a section is needed: its settings on lines below it"
                 raise ConfigurationError(source, entry.line, entry.section, message)
             continue
         name, origin = f"{entry.section}.{entry.key}", f"{source}:{entry.line}"
-        if name not in LEAVES:
+        if entry.section != ROLES and name not in LEAVES:
             raise _unknown(source, entry.line, name, LEAVES)
         configuration.put(name, entry.value, source=source, origin=origin, line=entry.line)
 
@@ -219,7 +231,7 @@ def _put_environment(configuration: Configuration, env: Mapping[str, str]) -> No
         source = f"environment variable {name}"
         leaf = _BY_VARIABLE.get(name)
         if leaf is None:
-            raise UnknownSetting(source, None, None, _NO_SUCH, _closest(name, _BY_VARIABLE))
+            raise UnknownSetting(source, None, None, NO_SUCH, closest(name, _BY_VARIABLE))
         origin = f"environment {name}"
         configuration.put(leaf.name, leaf.parse(env[name]), source=source, origin=origin)
 
@@ -237,6 +249,8 @@ _BY_KEY = {leaf.key: leaf for leaf in LEAVES.values()}
 
 def _leaf(key: str, source: str, line: int | None) -> Leaf:
     """The setting of a full or last name."""
+    if is_role_key(key):
+        return role_leaf(key, source, line)
     leaf = LEAVES.get(key) or _BY_KEY.get(key)
     if leaf is None:
         raise _unknown(source, line, key, LEAVES)
@@ -248,14 +262,8 @@ def _unknown(source: str, line: int | None, key: str, known: Iterable[str]) -> U
     last = key.rpartition(".")[2]
     if last in _BY_KEY:
         # Right, but in the wrong section, or in none.
-        return UnknownSetting(source, line, key, _NO_SUCH, _BY_KEY[last].name)
-    nearest = _closest(key, known)
-    if nearest is None and (alike := _closest(last, _BY_KEY)):
+        return UnknownSetting(source, line, key, NO_SUCH, _BY_KEY[last].name)
+    nearest = closest(key, known)
+    if nearest is None and (alike := closest(last, _BY_KEY)):
         nearest = _BY_KEY[alike].name
-    return UnknownSetting(source, line, key, _NO_SUCH, nearest)
-
-
-def _closest(word: str, known: Iterable[str]) -> str | None:
-    by_lower = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.7)
-    return by_lower[found[0]] if found else None
+    return UnknownSetting(source, line, key, NO_SUCH, nearest)

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+NO_SUCH = "there is no such setting"
+# The section whose entries have names of their own, and settings below these.
+_NESTED = "roles"
+
+
 class ConfigurationError(AgentError):
     """A setting, or the file that holds it, is wrong.
 
@@ -47,11 +52,16 @@ class ConfigurationError(AgentError):
         return ": ".join(part for part in (place, self.key, self.message + hint) if part)
 
 
+class UnknownSetting(ConfigurationError, KeyError):
+    """There is no setting of that name."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileEntry:
     """A section in a file (`key` is None then), or a setting in one.
 
-    The value of a section is None, or what stands where its settings should be.
+    The value of a section is None, or what stands where its settings should be. A setting within
+    mappings has their keys before its own, with dots between: `reviewer.limits.memory`.
     """
 
     section: str
@@ -77,10 +87,25 @@ def read_config_file(path: str | os.PathLike[str]) -> list[FileEntry]:
         entries.append(FileEntry(section, None, value, line))
         if isinstance(node, yaml.ScalarNode):
             continue
-        for key, key_line, leaf in _pairs(name, node, section):
-            value = _scalar(name, f"{section}.{key}", leaf)
-            entries.append(FileEntry(section, key, value, key_line))
+        nested = section == _NESTED
+        entries += _entries(name, section, node, nested=nested)
     return entries
+
+
+def _entries(
+    name: str, section: str, node: yaml.Node, *, nested: bool, above: str = ""
+) -> Iterator[FileEntry]:
+    """The settings below a node; those of `nested` sections may be mappings and lists."""
+    where = f"{section}.{above}".rstrip(".")
+    for key, line, leaf in _pairs(name, node, where):
+        full = f"{above}{key}"
+        if nested and isinstance(leaf, yaml.MappingNode):
+            yield from _entries(name, section, leaf, nested=True, above=f"{full}.")
+        elif nested and isinstance(leaf, yaml.SequenceNode):
+            words = [_scalar(name, f"{section}.{full}", each) for each in leaf.value]
+            yield FileEntry(section, full, words, line)
+        else:
+            yield FileEntry(section, full, _scalar(name, f"{section}.{full}", leaf), line)
 
 
 def _is_null(node: yaml.Node) -> bool:

@@ -41,6 +41,13 @@ _VERBS: dict[str, Callable[[Orchestrator, dict[str, Any]], dict[str, Any]]] = {
         "results": [r.to_wire() for r in map(fleet.get_task_result, asked["task_ids"]) if r]
     },
     "cancel": lambda fleet, asked: {"canceled": fleet.cancel(asked["task_id"])},
+    "answer": lambda fleet, asked: {
+        "answered": fleet.approve(asked["task_id"])
+        if asked["allow"]
+        else fleet.answer(asked["task_id"], asked["text"])
+        if asked["text"]
+        else fleet.deny(asked["task_id"])
+    },
     "replay": lambda fleet, asked: {"replayed": fleet.replay(asked["task_id"]) is not None},
     "restart": lambda fleet, asked: fleet.begin_restart(asked["agent"]),
     "suspend": lambda fleet, asked: fleet.suspend_agent(asked["agent"], now=asked["now"]),

@@ -156,6 +156,18 @@ class Orchestrator:
         """End that task; False when it is not known or over."""
         return self._fleet is not None and self._fleet.cancel(task_id)
 
+    def approve(self, task_id: str) -> bool:
+        """Allow the oldest call that the task asks for; False when it asks for none."""
+        return self._running().answer(task_id, allow=True)
+
+    def deny(self, task_id: str) -> bool:
+        """Refuse that call; the agent goes on without it."""
+        return self._running().answer(task_id, allow=False)
+
+    def answer(self, task_id: str, text: str) -> bool:
+        """Refuse that call, and tell the agent what to do instead."""
+        return self._running().answer(task_id, allow=False, text=text)
+
     def replay(self, task_id: str) -> TaskHandle | None:
         """Put back a task that was quarantined as poison; None when it is not in quarantine.
 

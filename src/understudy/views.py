@@ -146,6 +146,11 @@ def print_outcome(console: Console, result: TaskResult) -> None:
         console.print(f"  - {escape(str(finding))}", highlight=False)
     if data.get("diff"):
         print_plain(console, str(data["diff"]))
+    if result.branch:
+        next_step = f"understudy apply|merge|checkout {result.task_id[:8]}"
+        console.print(f"on branch {escape(result.branch)}; take it over: {next_step}")
+    elif data.get("branch_error"):
+        console.print(f"no branch was made: {escape(str(data['branch_error']))}")
 
 
 def print_plain(console: Console, text: str) -> None:

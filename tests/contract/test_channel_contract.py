@@ -187,6 +187,55 @@ def test_a_broadcast_of_the_server_reaches_every_client(bus: Bus) -> None:
     assert bus.server.receive(0.0) is None
 
 
+def test_a_subscriber_gets_broadcasts_of_its_types_and_all_that_is_said_to_it(bus: Bus) -> None:
+    alice, bob, carol = (bus.client(name) for name in ("alice", "bob", "carol"))
+    bob.subscribe([MessageType.STATUS_UPDATE])
+    bob.send(write("bob", "bob"))  # what it says is dealt with in order
+    assert take(bob).payload == {}
+    for number, kind in enumerate((MessageType.TASK_REQUEST, MessageType.STATUS_UPDATE)):
+        alice.send(write("alice", BROADCAST, kind, {"n": number}))
+        bus.server.send(write("orchestrator", BROADCAST, kind, {"n": number + 10}))
+    alice.send(write("alice", "bob", payload={"n": "by name"}))
+    assert {take(bob).payload["n"] for _ in range(3)} == {1, 11, "by name"}
+    assert bob.receive(0.0) is None
+    assert [take(carol).payload["n"] for _ in range(4)]
+    bob.subscribe(None)
+    bob.send(write("bob", "bob", payload={"n": "back"}))
+    assert take(bob).payload == {"n": "back"}
+    alice.send(write("alice", BROADCAST, payload={"n": 5}))
+    assert take(bob).payload == {"n": 5}
+
+
+def test_a_subscription_ends_with_its_connection(bus: Bus) -> None:
+    bus.client("bob", 1).subscribe([])
+    bob = bus.client("bob", 2)
+    bus.server.send(write("orchestrator", BROADCAST))
+    assert take(bob).receiver_id == BROADCAST
+
+
+def test_a_server_can_choose_its_broadcasts_too(bus: Bus) -> None:
+    alice = bus.client("alice")
+    bus.server.subscribe([MessageType.ERROR])
+    alice.send(write("alice", BROADCAST))
+    alice.send(write("alice", "", payload={"n": 1}))
+    assert take(bus.server).payload == {"n": 1}
+
+
+def test_what_nobody_took_is_a_dead_letter_of_the_server(bus: Bus) -> None:
+    alice = bus.client("alice")
+    request = write("alice", "zoe", payload={"n": 1})
+    alice.send(request)
+    take(alice)
+    (letter,) = bus.server.dead_letters.letters()
+    assert (letter.target, letter.reason) == ("zoe", "unknown")
+    assert letter.message.payload == {"n": 1}
+    zoe = bus.client("zoe")
+    assert bus.server.dead_letters.replay(lambda kept: bus.server.send(kept.message)) == 1
+    assert take(zoe).message_id == request.message_id
+    assert bus.server.dead_letters.counts() == {"unknown": 1}
+    assert len(bus.server.dead_letters) == 0
+
+
 def test_messages_of_one_sender_arrive_in_order_and_once(bus: Bus) -> None:
     receiver = bus.client("receiver")
     senders = [bus.client(f"s{number}") for number in range(3)]

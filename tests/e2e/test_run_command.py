@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,3 +154,25 @@ def test_flags_are_stronger_than_the_environment_and_that_than_the_file(
     assert rows["orchestrator.max_workers"] == {"value": 4, "origin": "flag"}
     assert rows["agent.container_memory"] == {"value": "2g", "origin": "default"}
     assert json.loads(done.out) == rows
+
+
+def test_the_work_of_a_task_is_on_a_branch_and_can_be_merged(program: Program, repo: Path) -> None:
+    def git(*arguments: str) -> str:
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+        command = ["git", *identity, *arguments]
+        done = subprocess.run(command, cwd=repo, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-q", "-m", "start")
+    script = '@@ [{"tool":"Bash","input":{"command":"echo 6 > n.txt"}},{"text":"done"}] @@'
+    done = program.run("run", script, "--repo", ".", "--fake", "--json")
+    assert done.code == 0, done.err
+    (result,) = done.json["results"]
+    assert result["branch"] == f"understudy/{result['task_id']}", result["result"]
+    assert git("show", f"{result['branch']}:n.txt") == "6\n"
+    assert program.run("rm", result["task_id"][:8]).code == 1
+    assert program.run("merge", result["task_id"][:8]).code == 0
+    assert (repo / "n.txt").read_text() == "6\n"
+    assert program.run("rm", result["task_id"][:8]).code == 0

@@ -147,7 +147,7 @@ _STEPS = (
         "agent",
         "fall",
     ),
-    _heavy("a request is passed on", "understudy.actors.gateway.app:AgentApp._forward", "gateway"),
+    _heavy("a request is passed on", "understudy.actors.gateway.app:AgentApp._serve", "gateway"),
     _heavy("usage is told", "understudy.actors.gateway.bus:GatewayBus.report", "gateway"),
 )
 

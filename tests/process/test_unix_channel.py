@@ -515,6 +515,39 @@ def test_a_broadcast_skips_a_slow_reader(path: str) -> None:
         assert server.stats.dropped_slow_peer == 1
 
 
+def test_a_subscriber_that_stops_reading_slows_nobody_and_is_told_what_it_missed(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    blob = "x" * (1 << 20)
+    with (
+        serve(path) as server,
+        Raw(path).hello("slow") as slow,
+        UnixSocketChannel(path, name="alice") as alice,
+        UnixSocketChannel(path, name="bob") as bob,
+    ):
+        taken = 40  # 16 MiB and the socket's buffer have room for less
+        longest_s = 0.0
+        for number in range(taken):
+            start_s = time.monotonic()
+            alice.send(write("alice", "broadcast", {"n": number, "x": blob}))
+            assert take(bob).payload["n"] == number
+            longest_s = max(longest_s, time.monotonic() - start_s)
+            assert take(server).payload["n"] == number
+        assert longest_s < 1.0  # 5 ms on a quiet machine; a held sender would wait for 5 s
+        missed = server.stats.dropped_slow_peer
+        assert 0 < missed < taken
+        letters = server.dead_letters.letters()
+        assert {(letter.target, letter.reason) for letter in letters} == {("slow", "slow")}
+        heard = [slow.hear()["payload"]["n"] for _ in range(taken - missed)]
+        assert heard == list(range(taken - missed))
+        alice.send(write("alice", "broadcast", {"n": "again"}))
+        told = slow.hear()
+        assert (told["message_type"], told["payload"]["kind"]) == ("error", "missed")
+        assert told["payload"]["count"] == missed
+        assert slow.hear()["payload"]["n"] == "again"
+    assert len([r for r in caplog.records if "dead letter" in r.message]) <= 10
+
+
 def test_a_client_of_a_hung_server_gets_an_error_and_goes_on_when_it_wakes(path: str) -> None:
     blocked, go_on = threading.Event(), threading.Event()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from understudy.actors.settings import Settings, TaskTypeName
@@ -331,6 +331,8 @@ values = st.one_of(
 )
 
 
+# How long data take to be made says how busy the machine is, and nothing of what is tested.
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(names, st.one_of(values, st.dictionaries(names, values, max_size=3))))
 def test_any_yaml_is_a_configuration_or_one_clear_error(data: dict[str, object]) -> None:
     assert outcome(yaml.safe_dump(data).encode())

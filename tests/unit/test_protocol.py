@@ -48,10 +48,15 @@ class Pair:
         self.bob = self.protocol("bob", self.bob_channel, incarnation=2)
 
     def protocol(
-        self, name: str, channel: MemoryChannel, incarnation: int = 0
+        self, name: str, channel: MemoryChannel, incarnation: int = 0, retry_count: int = 0
     ) -> Agent2AgentProtocol:
         return Agent2AgentProtocol(
-            name, channel, incarnation=incarnation, clock=self.epoch, monotonic=self.monotonic
+            name,
+            channel,
+            incarnation=incarnation,
+            retry_count=retry_count,
+            clock=self.epoch,
+            monotonic=self.monotonic,
         )
 
     def pass_time(self, seconds: float) -> None:

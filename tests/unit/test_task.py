@@ -33,6 +33,9 @@ def test_a_task_has_the_documented_fields_in_their_order_and_defaults() -> None:
         "timeout",
         "repo",
         "context_id",
+        "include_uncommitted",
+        "role",
+        "agent",
     ]
     assert (task.task_type, task.description, task.files, task.parallel) == (
         "generic",

@@ -25,7 +25,7 @@ class Workspace:
         pass
 
     def diff(self) -> SimpleNamespace:
-        return SimpleNamespace(text="", files_changed=[])
+        return SimpleNamespace(text="", files_changed=[], left_out={})
 
 
 class Seat:
@@ -70,9 +70,7 @@ def test_the_prompt_says_that_the_task_may_have_run_when_it_may_have() -> None:
 
 def test_a_resumed_conversation_is_told_what_was_in_flight_and_not_the_request_again() -> None:
     job = Job(Task(description="deploy it"), 2, may_have_run=True)
-    prompt = prompt_of(
-        job, Trace(prompted=True, in_flight=('Bash {"command": "make"}',), last_words="")
-    )
+    prompt = prompt_of(job, Trace(prompted=True, in_flight=('Bash {"command": "make"}',)))
     assert '- Bash {"command": "make"}' in prompt
     assert "may have happened" in prompt
     assert "deploy it" not in prompt

@@ -14,6 +14,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "UnknownMessageType": ("telepathy",),
     "EncodeError": ("can not serialize 'set' object",),
     "DecodeError": ("extra bytes",),
+    "FileRefBroken": ("/x", "it is no regular file"),
     "FrameTooLarge": (10, 5),
     "MailboxFull": ("inbox", 3, 100),
     "MailboxClosed": ("inbox",),

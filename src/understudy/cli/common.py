@@ -55,6 +55,9 @@ def task_options(command: Callable[P, R]) -> Callable[P, R]:
                      help="A file or folder of the repository; may be repeated."),
         click.option("--repo", type=click.Path(file_okay=False), default=None,
                      help="The repository. Default: the current folder, for files alone."),
+        click.option("--committed/--uncommitted", default=False,
+                     help="The files as they are in the commit that is checked out, or as they "
+                          "lie on disk. Default: on disk."),
         click.option("--each", is_flag=True, help="One task for each file, in parallel."),
         click.option("--timeout", type=float, default=None, metavar="SECONDS",
                      help="Time to run, for each task. Default: orchestrator.task_timeout."),

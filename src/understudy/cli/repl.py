@@ -23,6 +23,8 @@ tree                        supervisors and what they keep alive
 restart AGENT               end it in good order and start it again
 suspend AGENT [now]         give it no more tasks; with now, end its turn
 resume AGENT                give it tasks again
+approve TASK, deny TASK     answer the oldest call that the task asks for
+answer TASK TEXT            refuse it, and tell the agent what to do instead
 task TYPE DESCRIPTION       run a task; files of the current folder follow as @FILE words
 result ID                   the result of a task
 quit                        end the fleet and leave (also Ctrl-D)"""
@@ -54,7 +56,7 @@ def repl(
     orchestrator = Orchestrator(chosen_file(config_path), overrides=overrides_of(settings, flags))
     folder = base_of(orchestrator.config.settings, os.environ).state_dir
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ids = dict.fromkeys(agent_ids(orchestrator.config.settings.orchestrator.num_agents))
+    ids = dict.fromkeys(agent_ids(orchestrator.config.settings))
     words = {"status": None, "tree": None, "task": dict.fromkeys(TASK_TYPES), "result": None}
     words |= {"restart": ids, "suspend": ids, "resume": ids, "help": None}
     session: PromptSession[str] = PromptSession(
@@ -92,6 +94,8 @@ def _obey(orchestrator: Orchestrator, line: str) -> None:
                 click.echo("\n".join(tree_lines(orchestrator.tree())))
             case "restart" | "suspend" | "resume":
                 _steer(orchestrator, verb, rest.split())
+            case "approve" | "deny" | "answer":
+                _allow(orchestrator, verb, rest)
             case "help":
                 click.echo(_HELP)
             case _:
@@ -113,6 +117,21 @@ def _steer(orchestrator: Orchestrator, verb: str, words: list[str]) -> None:
             click.echo(f"{name} takes tasks again")
         case _:
             click.echo(f"usage: {verb} AGENT{' [now]' if verb == 'suspend' else ''}")
+
+
+def _allow(orchestrator: Orchestrator, verb: str, rest: str) -> None:
+    task_id, _, text = rest.strip().partition(" ")
+    match verb:
+        case "approve":
+            done = orchestrator.approve(task_id)
+        case "deny":
+            done = orchestrator.deny(task_id)
+        case _ if text:
+            done = orchestrator.answer(task_id, text)
+        case _:
+            click.echo("usage: answer TASK TEXT")
+            return
+    click.echo(f"{task_id} goes on" if done else f"{task_id} asks for nothing")
 
 
 def _run_task(orchestrator: Orchestrator, rest: str) -> None:

@@ -37,6 +37,7 @@ def make_tasks(
     each: bool,
     timeout: float,
     priority: int,
+    committed: bool = False,
 ) -> tuple[list[Task], dict[str, str]]:
     """The tasks that the options describe, and a short title for each."""
     text = read_description(description)
@@ -52,6 +53,7 @@ def make_tasks(
             priority=priority,
             timeout=timeout,
             repo=where,
+            include_uncommitted=not committed,
         )
         for group in groups
     ]
@@ -137,6 +139,7 @@ def run(
     task_type: str,
     files: tuple[str, ...],
     repo: str | None,
+    committed: bool,
     each: bool,
     timeout: float | None,
     priority: int,
@@ -156,7 +159,14 @@ def run(
     config = read_config(config_path, settings, **flags)
     limit = timeout if timeout is not None else config.settings.orchestrator.task_timeout
     tasks, titles = make_tasks(
-        description, task_type, files, repo, each=each, timeout=limit, priority=priority
+        description,
+        task_type,
+        files,
+        repo,
+        each=each,
+        timeout=limit,
+        priority=priority,
+        committed=committed,
     )
     for task in tasks:
         task.check(priority_levels=config.settings.task_queue.priority_levels)
@@ -180,6 +190,7 @@ def submit(
     task_type: str,
     files: tuple[str, ...],
     repo: str | None,
+    committed: bool,
     each: bool,
     timeout: float | None,
     priority: int,
@@ -193,7 +204,14 @@ def submit(
     config = read_config(config_path, settings)
     limit = timeout if timeout is not None else config.settings.orchestrator.task_timeout
     tasks, _ = make_tasks(
-        description, task_type, files, repo, each=each, timeout=limit, priority=priority
+        description,
+        task_type,
+        files,
+        repo,
+        each=each,
+        timeout=limit,
+        priority=priority,
+        committed=committed,
     )
     with need_service(config) as client:
         answer = client.call("submit", tasks=[task.to_wire() for task in tasks])

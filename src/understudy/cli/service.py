@@ -110,6 +110,8 @@ def status(config_path: str | None, settings: tuple[str, ...], as_json: bool) ->
     Console(emoji=False).print(status_table(answer))
     Console(emoji=False).print(services_table(answer))
     click.echo(f"{answer['queued']} queued, {answer['running']} running")
+    for asked in answer["input_required"]:
+        click.echo(f"input required: {asked['task_id']} {asked['tool']} {asked['input']}")
     if suspended := [name for name, agent in answer["agents"].items() if agent["suspended"]]:
         click.echo(f"suspended: {', '.join(suspended)}")
     if answer["stale_messages"]:

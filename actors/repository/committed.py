@@ -1,0 +1,111 @@
+"""The files of a task as they are in the commit that is checked out, whatever lies on disk."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from ..staging import MAX_FILES, StagedFile
+from ..untrusted_tree import WorkspaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .git import Entry
+    from .origin import Origin
+
+_LINK, _SUBMODULE = "120000", "160000"
+_MAX_HOPS = 10
+
+
+def committed_files(
+    origin: Origin | None, files: list[str], *, max_file_bytes: int, max_total_bytes: int
+) -> list[StagedFile]:
+    """The files that a task names, or all, with the content that is stored in git.
+
+    No filter is applied: a file of git LFS is its pointer. A link to a file of the commit stands
+    for that file; other links and submodules are left out.
+
+    Raises:
+        WorkspaceError: there is no commit, a named file is not in it, or the files are too large.
+    """
+    if origin is None or origin.head is None:
+        reason = "its committed files are wanted, but there is no commit"
+        raise WorkspaceError(str(origin.folder if origin else "."), reason, "commit them first")
+    wanted = _wanted(origin, files)
+    if len(wanted) > MAX_FILES:
+        raise _too_large(origin, f"its files are more than {MAX_FILES:,}")
+    blobs = origin.git.blobs(entry.oid for entry in wanted.values())
+    staged: list[StagedFile] = []
+    total_bytes = 0
+    for path, entry in wanted.items():
+        data = blobs[entry.oid]
+        if len(data) > max_file_bytes:
+            if files:
+                raise _too_large(origin, f"{os.fsdecode(path)} has {len(data):,} bytes")
+            continue  # found, not named: as with files on disk
+        total_bytes += len(data)
+        if total_bytes > max_total_bytes:
+            raise _too_large(origin, f"its files have more than {max_total_bytes:,} bytes")
+        staged.append(_staged(path, entry, data, origin.prefix))
+    return staged
+
+
+def _staged(path: bytes, entry: Entry, data: bytes, prefix: bytes) -> StagedFile:
+    relative = PurePosixPath(os.fsdecode(path.removeprefix(prefix)))
+    runs = entry.mode == "100755"
+    return StagedFile(Path(os.fsdecode(path)), relative, len(data), b"\0" in data, runs, data)
+
+
+def _wanted(origin: Origin, files: list[str]) -> dict[bytes, Entry]:
+    """The files to take, by path from the top; for a link the file that it leads to."""
+    entries = origin.entries()
+    links = {path: entry.oid for path, entry in entries.items() if entry.mode == _LINK}
+    targets = origin.git.blobs(links.values())
+    leads_to = {path: targets[oid] for path, oid in links.items()}
+    wanted: dict[bytes, Entry] = {}
+    for name in files or ["."]:
+        place = _from_top(origin, name)
+        below = [path for path in entries if not place or _is_in(path, place)]
+        if files and not below:
+            raise WorkspaceError(name, "it is not in the commit", "commit it, or check its name")
+        for path in below:
+            if found := _followed(path, entries, leads_to):
+                wanted[path] = found
+    return wanted
+
+
+def _is_in(path: bytes, place: bytes) -> bool:
+    return path == place or path.startswith(place + b"/")
+
+
+def _from_top(origin: Origin, name: str) -> bytes:
+    """A named file's place, from the top of the repository; "" is the top itself."""
+    folder = os.path.abspath(origin.folder)  # noqa: PTH100 - keeps links, as the paths given do
+    below = os.path.relpath(os.path.join(folder, name), folder)  # noqa: PTH118 - likewise
+    if PurePosixPath(below).parts[:1] == (os.pardir,):
+        mend = "name files inside of it, or another repository"
+        raise WorkspaceError(name, f"it is outside of {origin.folder}", mend)
+    place = origin.prefix + (b"" if below == os.curdir else os.fsencode(below))
+    return place.rstrip(b"/")
+
+
+def _followed(
+    path: bytes, entries: Mapping[bytes, Entry], leads_to: Mapping[bytes, bytes]
+) -> Entry | None:
+    """The regular file that a path is or leads to; None where it leads elsewhere."""
+    for _ in range(_MAX_HOPS):
+        entry = entries.get(path)
+        if entry is None or entry.mode == _SUBMODULE:
+            return None
+        if entry.mode != _LINK:
+            return entry
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), leads_to[path]))
+    return None
+
+
+def _too_large(origin: Origin, reason: str) -> WorkspaceError:
+    mend = "name fewer files, or raise storage.max_file_bytes and storage.max_workspace_bytes"
+    return WorkspaceError(str(origin.folder), reason, mend)

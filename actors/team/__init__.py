@@ -1,0 +1,1 @@
+"""Roles: which agents do which tasks, and how."""

@@ -1,0 +1,1 @@
+"""What is asked of message passing, and the contenders that need nothing but the project."""

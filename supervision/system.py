@@ -1,0 +1,124 @@
+"""`ActorSystem`: the root of actors in this and other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import tempfile
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+import pykka
+
+from understudy.transport.address import Address
+from understudy.transport.errors import TransportError
+from understudy.transport.node import Node
+
+from .actor_processes import ActorProcesses
+from .desk import Desk
+from .member import SystemMember
+from .member_base import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from understudy.transport.wire import CodecName
+
+_log = logging.getLogger(__name__)
+
+_STOP_ALL_S = 60.0
+
+
+class ActorSystem(SystemMember):
+    """Actors in this process and in processes of their own, that find, watch and ask each other.
+
+    All processes are children of one fork server, also those that actors in other processes asked
+    for. Use it in a `with` block, or call `close`. When this process dies, all of them end.
+
+    Args:
+        name: for people.
+        folder: where the processes' sockets are, on a local disk, with a short path; only this
+            user may enter it. None: one is made, and removed at the end.
+        preload: modules that the actors of other processes need: their starts are quicker then.
+            They must not start threads when imported.
+        codec: whose code writes and reads msgpack, `msgspec` or `msgpack`; the bytes are the same.
+    """
+
+    def __init__(
+        self,
+        name: str = "actors",
+        *,
+        folder: str | None = None,
+        preload: Sequence[str] = (),
+        codec: CodecName = "msgspec",
+    ) -> None:
+        self._own_folder = None if folder else tempfile.mkdtemp(prefix="us-")
+        self._folder = folder or str(self._own_folder)
+        try:
+            node = Node(ROOT, self._folder, codec=codec)
+        except TransportError:
+            self._remove_folder()
+            raise
+        child_args = {"folder": self._folder, "system": name, "codec": codec}
+        self._desk = Desk(ROOT, self._send, self._stop_local, child_args)
+        self._processes = ActorProcesses(preload, self._desk.post_event)
+        self._close_lock = threading.Lock()
+        super().__init__(name, node)
+        self._processes.open()
+        self._desk.start(self._processes)
+
+    def stop_all(self, *, timeout_s: float = _STOP_ALL_S) -> None:
+        """Stop all actors, one by one: children before parents, the latest started first.
+
+        Raises:
+            pykka.Timeout: some have not ended within that time.
+        """
+        until_s = self._node.clock() + timeout_s
+        for name in self._stop_order(None):
+            self._stop_one(name, until_s)
+
+    def close(self, *, timeout_s: float = _STOP_ALL_S) -> None:
+        """Stop all actors, and end what the system has: processes, threads, sockets. Idempotent.
+
+        Args:
+            timeout_s: for the actors to stop; processes that are left are killed.
+        """
+        with self._close_lock:
+            if self._is_closed:
+                return
+            try:
+                self.stop_all(timeout_s=timeout_s)
+            except pykka.Timeout:
+                _log.warning("system %s: actors have not stopped within %g s", self.name, timeout_s)
+            self._close_member()
+            self._processes.close()
+            self._desk.close()
+            self._node.close()
+            self._remove_folder()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _remove_folder(self) -> None:
+        if self._own_folder is not None:
+            shutil.rmtree(self._own_folder, ignore_errors=True)
+
+    def _tell_root(self, op: str, payload: dict[str, Any]) -> None:
+        self._desk.post(ROOT, {"op": op, **payload})
+
+    def _take(self, peer: str, incarnation: int, payload: dict[str, Any]) -> None:
+        # What comes from another process is for the root; the desk itself speaks as ROOT.
+        if peer == ROOT or payload.get("op") in ("link", "unlink"):
+            super()._take(peer, incarnation, payload)
+        else:
+            self._desk.post(peer, payload)
+
+    def _stop_local(self, address: list[Any]) -> None:
+        with contextlib.suppress(pykka.ActorDeadError):
+            self._node.ref(Address.from_wire(address)).stop(block=False)

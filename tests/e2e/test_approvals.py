@@ -1,0 +1,42 @@
+"""A role that asks first: approved, denied, told otherwise, and left without an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from fakes.program import Program
+
+pytestmark = pytest.mark.podman
+
+TOUCH = '@@ [{"tool":"Bash","input":{"command":"touch /work/made"}},{"text":"{{tool_result}}"}] @@'
+ASK = ["--set", "roles.asker.permission=ask", "--set", "roles.asker.tasks=generic"]
+
+
+def test_a_call_waits_for_an_answer_and_without_one_is_denied(
+    program: Program, until: Callable[..., Any]
+) -> None:
+    short = ["--set", "roles.asker.permission_timeout=6"]
+    service = program.serve("--fake", "--agents", "1", *ASK, *short)
+
+    def asked(*command: str) -> dict[str, Any]:
+        task_id = program.run("submit", TOUCH).out.strip()
+        until(lambda: program.run("status", "--json").json["input_required"])
+        assert "Bash" in program.run("status").out
+        assert task_id in program.run("tasks", "--state", "input_required").out
+        if command:
+            assert program.run(command[0], task_id, *command[1:]).code == 0
+        until(lambda: program.run("result", task_id, "--json").code == 0)
+        done: dict[str, Any] = program.run("result", task_id, "--json").json["result"]
+        return done
+
+    assert "made" in asked("approve")["diff"]
+    denied = asked("deny")
+    assert (denied["diff"], "not on the list" in denied["output"]) == ("", True)
+    assert "use the other file" in asked("answer", "use the other file")["output"]
+    assert "Nobody answered" in asked()["output"]
+    assert program.run("approve", "nothing").code == 1
+    assert program.end(service).code == 0

@@ -1,0 +1,158 @@
+"""Actors for the tests of the actor system."""
+
+# ruff: noqa: ANN401 - messages are anything
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pykka
+
+from understudy.supervision.actor import Actor
+from understudy.supervision.member import current_system
+from understudy.supervision.watch import Down
+
+
+class Worker(Actor):
+    """Does what it is told, by proxy."""
+
+    def __init__(self, *words: Any, fail_file: str = "") -> None:
+        super().__init__()
+        self.words = list(words)
+        self.downs: list[list[Any]] = []
+        self._fail_file = fail_file
+
+    def on_start(self) -> None:
+        if self._fail_file and os.path.exists(self._fail_file):  # noqa: PTH110
+            raise RuntimeError("there is the file")
+
+    def on_receive(self, message: Any) -> Any:
+        if isinstance(message, Down):
+            self.downs.append(
+                [message.ref, message.reason, message.exit.signal, message.incarnation]
+            )
+            return None
+        return message
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def incarnation(self) -> int:
+        return self.system.node.incarnation
+
+    def spawn(self, name: str, *, process: bool) -> pykka.ActorRef[Any]:
+        return current_system().spawn(Worker, process=process, name=name)
+
+    def find(self, name: str) -> pykka.ActorRef[Any]:
+        return self.system.find(name)
+
+    def ask_other(self, other: pykka.ActorRef[Any]) -> Any:
+        return other.ask("hello", timeout=20)
+
+    def proxy_ask(self, other: pykka.ActorRef[Any], delay_s: float = 0.0) -> Any:
+        """Ask so that the call chain is not known: by a future."""
+        time.sleep(delay_s)
+        return other.ask("hello", block=False, timeout=20).get(timeout=20)
+
+    def send_round(self, refs: list[pykka.ActorRef[Any]]) -> Any:
+        """Ask the first to ask the next, and so on."""
+        first, *rest = refs
+        if not rest:
+            return first.ask("hello", timeout=20)
+        return first.ask({"round": rest}, timeout=20)
+
+    def see(self, other: pykka.ActorRef[Any]) -> None:
+        self.watch(other)
+
+    def unsee(self, other: pykka.ActorRef[Any]) -> None:
+        self.unwatch(other)
+
+    def see_and_unsee(self, dead: pykka.ActorRef[Any]) -> None:
+        """Withdraw a watch when its `Down` is in the mailbox already."""
+        self.watch(dead)
+        while not len(self.actor_inbox):  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            time.sleep(0.001)
+        self.unwatch(dead)
+
+    def tie(self, other: pykka.ActorRef[Any]) -> None:
+        self.link(other)
+
+    def untie(self, other: pykka.ActorRef[Any]) -> None:
+        self.unlink(other)
+
+    def get_downs(self) -> list[list[Any]]:
+        return self.downs
+
+    def sleep(self, for_s: float) -> None:
+        time.sleep(for_s)
+
+    def fail(self) -> None:
+        raise RuntimeError("as told")
+
+    def exit(self, code: int) -> None:
+        os._exit(code)
+
+    def wait_for_permit(self, other: pykka.ActorRef[Any], for_s: float) -> None:
+        with self.system.waits("permit", other):
+            time.sleep(for_s)
+
+    def wait_for_human(self, for_s: float) -> None:
+        with self.system.waits("answer", "human"):
+            time.sleep(for_s)
+
+
+class Chained(Worker):
+    """Passes a round on."""
+
+    def on_receive(self, message: Any) -> Any:
+        if isinstance(message, dict) and "round" in message:
+            return self.send_round([*message["round"]])
+        return super().on_receive(message)
+
+
+class Trapping(Worker):
+    trap_links = True
+
+
+class Failing(Worker):
+    def __init__(self) -> None:
+        super().__init__()
+        raise LookupError("no such luck")
+
+
+class CountsStarts(Worker):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        with Path(path).open("a") as file:
+            file.write("start\n")
+        raise LookupError("no such luck")
+
+
+class StartsSlowly(Worker):
+    def on_start(self) -> None:
+        time.sleep(5)
+
+
+class AsksItsParent(Worker):
+    """In its start, asks who waits for its start."""
+
+    def on_start(self) -> None:
+        self.words[0].ask("hello", timeout=20)
+
+
+class Plain(pykka.ThreadingActor):
+    use_daemon_thread = True
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def sleep(self, for_s: float) -> None:
+        time.sleep(for_s)
+
+
+class Spawning(Worker):
+    def spawn_child(self) -> None:
+        self.system.spawn(AsksItsParent, self.actor_ref, process=True)

@@ -1,0 +1,69 @@
+"""The other end of a link is killed, or held, after its n-th frame: each request ends once.
+
+LINK_SEEDS is how many seeds each frame gets (2), LINK_FRAMES how many frames (3).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pykka
+import pytest
+
+from understudy.transport import Address, Node, NodeLimits
+
+TARGET = Path(__file__).parent / "node_target.py"
+SEEDS = range(int(os.environ.get("LINK_SEEDS", "2")))
+FRAMES = [2**n for n in range(int(os.environ.get("LINK_FRAMES", "3")))]
+ADDRESS = Address("one", "a", 1, "x:Y", "urn:one", 4096, 1 << 24, 0.2)
+
+
+@pytest.fixture(name="folder")
+def _folder() -> Iterator[str]:
+    folder = tempfile.mkdtemp(prefix="us-", dir="/tmp")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_each_request_ends_once_when_the_other_end_falls(
+    folder: str, how: signal.Signals, frame: int, seed: int
+) -> None:
+    at = frame + random.Random(seed).randint(0, 30)  # noqa: S311 - repeatable, not secret
+    argv = [sys.executable, str(TARGET), folder, "one", "1"]
+    node = Node("root", folder, limits=NodeLimits(ask_timeout_s=0.5, send_timeout_s=0.2))
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            check(node.ref(ADDRESS), process, how, at)
+        finally:
+            process.kill()
+            node.close()
+
+
+def check(
+    ref: pykka.ActorRef[Any], process: subprocess.Popen[str], how: signal.Signals, frame: int
+) -> None:
+    futures: list[pykka.Future[Any]] = []
+    for number in range(frame + 20):
+        if number == frame:
+            process.send_signal(how)
+        futures.append(ref.ask(number, block=False))
+    for number, future in enumerate(futures):
+        try:
+            assert future.get(timeout=5) == number
+        except (pykka.Timeout, pykka.ActorDeadError) as error:
+            with pytest.raises(type(error)):
+                future.get(timeout=0)

@@ -1,0 +1,182 @@
+"""Roles: how they are written, who takes which task, and what a role changes about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from understudy.actors.seat import Seat, SeatPlan
+from understudy.actors.tasks.queue import TaskQueue
+from understudy.actors.tasks.task import Task
+from understudy.actors.tasks.validate import InvalidTask
+from understudy.actors.team.roles import Roles
+from understudy.config import Configuration, ConfigurationError, load
+
+TEXT = """\
+orchestrator:
+  num_agents: 1
+budget:
+  task_turns: 7
+roles:
+  reviewer:
+    tasks: [code_review, analysis]
+    count: 2
+    model: claude-sonnet-4-5
+    system_prompt: prove it
+    limits: {memory: 512m, cpu: 0.5, max_turns: 4}
+    budget: {tokens: 1000}
+  builder:
+    tasks: [refactor]
+    deny: ["Bash(rm *)"]
+  reader:
+    read_only: true
+"""
+AGENTS = ("agent_000", "agent_001", "agent_002")
+
+
+def config(tmp_path: Path, text: str = TEXT) -> Configuration:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(text)
+    return load(file)
+
+
+@pytest.fixture
+def roles(tmp_path: Path) -> Roles:
+    made = Roles.of(config(tmp_path).settings)
+    # As an agent's process gets them.
+    assert Roles.from_wire(made.to_wire()).to_wire() == made.to_wire()
+    return made
+
+
+def test_the_rows_name_each_setting_of_a_role_and_its_line(tmp_path: Path) -> None:
+    rows = {row.name: row for row in config(tmp_path).rows()}
+    assert rows["roles.reviewer.limits.cpu"].value == "0.5"
+    assert rows["roles.reviewer.count"].origin.endswith("fleet.yaml:8")
+    assert rows["roles.builder.count"].origin == "default"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ("count: 2", "cuont: 2", 8, "did you mean roles.reviewer.count?"),
+        ("memory: 512m", "memroy: 512m", 11, "did you mean roles.reviewer.limits.memory?"),
+        ("[refactor]", "[refactr]", 14, "did you mean refactor?"),
+        ("[refactor]", "[refactor, analysis]", 14, "done by the role reviewer already"),
+        ("count: 2", "count: 0", 8, "1 to 256"),
+        ("count: 2", "count: 256", 8, "at most 256"),
+        ("read_only: true", "{read_only: true, tools: [Bash]}", 17, "Bash would write"),
+        ("  reader:\n    read_only: true", "  reader:", 16, "settings on lines below"),
+        ("reader", "Re.ader", 17, "a role's name"),
+        ("claude-sonnet-4-5", "no-such\n    budget: {dollars: 1}", 13, "set in line"),
+    ],
+)
+def test_a_wrong_role_is_one_error_with_its_line(
+    tmp_path: Path, old: str, new: str, line: int, says: str
+) -> None:
+    text = TEXT.replace(old, new)
+    if new.startswith("{"):
+        text = TEXT.replace(f"reader:\n    {old}", f"reader: {new}")
+        line -= 1
+    with pytest.raises(ConfigurationError) as caught:
+        _ = config(tmp_path, text).settings
+    assert caught.value.line == line
+    assert says in str(caught.value)
+
+
+def test_a_budget_in_dollars_needs_a_price_for_the_roles_model(tmp_path: Path) -> None:
+    text = TEXT.replace("{tokens: 1000}", "{dollars: 1}").replace("claude-sonnet-4-5", "unheard-of")
+    with pytest.raises(ConfigurationError, match="'unheard-of' has no price") as caught:
+        config(tmp_path, text)
+    assert caught.value.line == 12
+
+
+def test_flags_and_code_set_roles_too() -> None:
+    made = load(overrides={"roles.x.tools": "Read, Grep", "roles.x.count": "2"})
+    made["roles.x.read_only"] = True
+    role = made.settings.roles["x"]
+    assert (role.tools, role.count, role.read_only) == (("Read", "Grep"), 2, True)
+
+
+def test_a_roles_agents_take_its_tasks_alone_and_nobody_else_does(roles: Roles) -> None:
+    queue = TaskQueue(clock=lambda: 0.0, roles=roles)
+    queue.put(Task("review", "code_review", "x"))
+    queue.put(Task("refactor", "refactor", "x"))
+    queue.put(Task("pinned", "generic", "x", agent="agent_002"))
+
+    def take(*idle: str) -> tuple[str, str] | None:
+        taken = queue.take(dict.fromkeys(idle))
+        return (taken[0].task_id, taken[1]) if taken else None
+
+    assert take("agent_000") == ("refactor", "agent_000")
+    assert take("agent_000") is None
+    assert take("agent_001", "agent_000") == ("review", "agent_001")
+    assert take("agent_000", "agent_001") is None
+    assert take("agent_002") == ("pinned", "agent_002")
+    assert len(queue) == 0
+
+
+def test_over_all_lanes_the_most_urgent_task_comes_first(roles: Roles) -> None:
+    queue = TaskQueue(clock=lambda: 0.0, roles=roles)
+    queue.put(Task("low", "generic", "x", priority=1))
+    queue.put(Task("high", "code_review", "x", priority=9))
+    idle: dict[str, str | None] = dict.fromkeys(AGENTS)
+    assert [taken[0].task_id for taken in (queue.take(idle), queue.take(idle)) if taken] == [
+        "high", "low",
+    ]  # fmt: skip
+
+
+def test_each_agent_is_warm_for_what_it_takes(roles: Roles) -> None:
+    warm = [roles.warm_for(agent, "generic") for agent in AGENTS]
+    assert warm == ["generic", "code_review@reviewer", "code_review@reviewer"]
+    assert roles.warm_for("agent_000", "refactor") == "refactor@builder"
+    assert roles.warm_for("agent_000", "code_review") is None
+    assert roles.warm_for("agent_001", None) is None
+
+
+def test_a_roles_budget_is_completed_by_what_any_task_has(roles: Roles) -> None:
+    caps = {"dollars": None, "tokens": 1000, "turns": 7, "seconds": None}
+    assert roles.budget_of(Task(task_type="analysis")) == caps
+    assert roles.budget_of(Task(task_type="refactor")) is None
+    assert roles.budget_of(Task()) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"role": "reviewr"}, "did you mean 'reviewer'"),
+        ({"agent": "agent_009"}, "no agent of that name"),
+        ({"role": "reviewer", "agent": "agent_000"}, "agent_000 does not do the role reviewer"),
+    ],
+)
+def test_a_task_for_nobody_is_refused(roles: Roles, fields: dict[str, Any], says: str) -> None:
+    task = Task(description="x", **fields)
+    with pytest.raises(InvalidTask, match=says):
+        roles.check(task, AGENTS)
+    assert says in str(roles.why_nobody(task, AGENTS))
+
+
+def test_a_role_changes_the_container_and_the_command_line(roles: Roles, tmp_path: Path) -> None:
+    names = SeatPlan.__dataclass_fields__
+    fields: dict[str, Any] = dict.fromkeys(names, 1)
+    fields |= {"run_id": "r", "agent_id": "agent_001", "image": "i", "memory": "2g", "cpus": "1"}
+    fields |= {"model": None, "cli_env": {}, "podman_env": {}, "roles": roles.to_wire()}
+    seat = Seat(SeatPlan(**fields), on_event=lambda _: None)
+    where: Any = SimpleNamespace(home_dir=tmp_path, work_dir=tmp_path)
+
+    def spec(key: str) -> Any:  # noqa: ANN401 - a private method's answer
+        made: Any = seat
+        return made._container_spec(roles.type_by_key(key), where)
+
+    review, plain = spec("code_review@reviewer"), spec("code_review")
+    assert (review.memory, review.cpus) == ("512m", "0.5")
+    assert (plain.memory, plain.cpus) == ("2g", "1")
+    assert {"--model=claude-sonnet-4-5", "--append-system-prompt=prove it", "--max-turns=4"} <= set(
+        review.command
+    )
+    assert "--disallowedTools=Bash(rm *)" in spec("refactor@builder").command
+    reading = spec("generic@reader")
+    assert reading.read_only_work
+    assert "--tools=Read,Grep,Glob" in reading.command
