@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,12 @@ def a_fleet(**settings: Any) -> Orchestrator:  # noqa: ANN401 - any setting
     return Orchestrator(overrides={"orchestrator.num_agents": 1, **named})
 
 
-def in_the_second_call(fleet: Orchestrator, until: Callable[..., Any], state: Path) -> TaskHandle:
+def in_the_second_call(
+    fleet: Orchestrator, until: Callable[..., Any], state: Path, repo: Path | None = None
+) -> TaskHandle:
     """A task in the middle of its second command."""
-    handle = fleet.submit(Task(description=f"say it @@ {SCRIPT} @@", timeout=90))
+    where = str(repo) if repo else None
+    handle = fleet.submit(Task(description=f"say it @@ {SCRIPT} @@", timeout=90, repo=where))
     until(lambda: "begun" in "".join(file.read_text() for file in state.glob("live/*/work/made")))
     return handle
 
@@ -91,6 +95,33 @@ def test_the_conversation_and_the_workspace_go_on_after_a_kill(
     assert "sleep 3" in asked
     assert not list((conversations(home) / "live").iterdir())
     assert not list((conversations(home) / "locks").iterdir())
+
+
+def git(repo: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=repo, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.usefixtures("api", "image")
+def test_who_goes_on_makes_the_branch_on_the_commit_that_the_task_began_from(
+    home: Path, repo: Path, until: Callable[..., Any]
+) -> None:
+    git(repo, "init", "-q")
+    for _ in range(2):
+        git(repo, "add", "-A")
+        git(repo, "commit", "-q", "--allow-empty", "-m", "start")
+    start = git(repo, "rev-parse", "HEAD").strip()
+    with a_fleet() as fleet:
+        handle = in_the_second_call(fleet, until, conversations(home), repo)
+        git(repo, "reset", "-q", "--soft", "HEAD^")
+        os.kill(victim(fleet, "agent"), signal.SIGKILL)
+        result = handle.wait(timeout_s=60)
+    assert (result.status, result.attempts) == ("success", 2), result.error
+    assert (result.result["base"], result.result.get("branch_error")) == (start, None)
+    assert git(repo, "diff", "--name-only", f"{start}..{result.branch}").split() == ["made"]
 
 
 def test_a_task_goes_on_in_the_context_of_an_earlier_one(

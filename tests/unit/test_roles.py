@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from understudy.actors.seat import Seat, SeatPlan
+from understudy.actors.taking_up import Opened
 from understudy.actors.tasks.queue import TaskQueue
 from understudy.actors.tasks.task import Task
 from understudy.actors.tasks.validate import InvalidTask
 from understudy.actors.team.roles import Roles
+from understudy.actors.workspace import Workspace
 from understudy.config import Configuration, ConfigurationError, load
 
 TEXT = """\
@@ -163,12 +164,13 @@ def test_a_role_changes_the_container_and_the_command_line(roles: Roles, tmp_pat
     fields: dict[str, Any] = dict.fromkeys(names, 1)
     fields |= {"run_id": "r", "agent_id": "agent_001", "image": "i", "memory": "2g", "cpus": "1"}
     fields |= {"model": None, "cli_env": {}, "podman_env": {}, "roles": roles.to_wire()}
+    fields |= {"conversations": tmp_path}
     seat = Seat(SeatPlan(**fields), on_event=lambda _: None)
-    where: Any = SimpleNamespace(home_dir=tmp_path, work_dir=tmp_path)
+    opened = Opened(Workspace(tmp_path), "s")
 
     def spec(key: str) -> Any:  # noqa: ANN401 - a private method's answer
         made: Any = seat
-        return made._container_spec(roles.type_by_key(key), where)
+        return made._container_spec(roles.type_by_key(key), "c", opened)
 
     review, plain = spec("code_review@reviewer"), spec("code_review")
     assert (review.memory, review.cpus) == ("512m", "0.5")
