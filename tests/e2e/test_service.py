@@ -89,8 +89,9 @@ def test_a_killed_service_loses_no_task_and_leaves_no_container(
     program: Program, until: Callable[..., Any]
 ) -> None:
     service = program.serve("--fake", "--agents", "1")
-    slow = '@@ [{"delay": 3, "text": "slow one done"}] @@'
-    task_id = program.run("submit", slow).out.strip()
+    # A CLI that goes on after a prompt without an answer puts one in itself, which is a step.
+    step = '{"delay": 3, "text": "slow one done"}'
+    task_id = program.run("submit", f"@@ [{step}, {step}] @@").out.strip()
     until(lambda: program.run("status", "--json").json["running"] == 1)
     children = psutil.Process(service.pid).children(recursive=True)
     service.kill()
