@@ -157,8 +157,11 @@ class Gate:
             self._line.discard(waiter)
             for timer in timers:
                 timer.cancel()
-            if waiter.is_told:
+            if waiter.is_told and not self._still_waits(waiter.agent_id):
                 self.tell(waiter.agent_id, None)
+
+    def _still_waits(self, agent_id: str) -> bool:
+        return any(w.is_told and w.agent_id == agent_id for w in self._line)
 
     def _give_up(self, waiter: _Waiter) -> None:
         waited_s = self.clock() - waiter.ask.since

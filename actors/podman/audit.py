@@ -349,7 +349,7 @@ def _limits(promise: Promise, facts: Facts) -> list[Finding]:
 def _limit(promise: Promise, facts: Facts, name: str, value: float, unit: str) -> Finding:
     what, promised = f"limit of {name}", f"{value:.12g} {unit}"
     if ("memory" if name == "swap" else name) in promise.missing_limits:
-        promised += ", or none: agent.allow_missing_limits"
+        promised += ", or none: the machine cannot keep it"
         if name not in facts.limits or facts.limits[name] is None:
             return Finding(what, promised, "none", "ok")
     if name not in facts.limits:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,9 @@ _NOFILE = 4096
 # RLIMIT_NPROC counts all processes of the user on the machine, so it stands above the sum of what a
 # whole fleet runs; each container's own bound is --pids-limit.
 _NPROC = 16384
-_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+# As go-units' RAMInBytes reads it: "2g", "2GB" and "2GiB" are the same.
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)(?:i?b)?")
 _VERSION = 1
 
 
@@ -124,7 +127,7 @@ def promise_of(spec: ContainerSpec, machine: Machine) -> Promise:
         uid=os.geteuid() if machine.rootless else CONTAINER_UID,
         gid=os.getegid() if machine.rootless else CONTAINER_GID,
         memory_bytes=size_bytes(spec.memory),
-        cpus=float(spec.cpus),
+        cpus=_cpus(spec.cpus),
         pids=spec.pids_limit,
         nofile=nofile,
         nproc=nproc,
@@ -140,15 +143,16 @@ def command_hash(command: Sequence[str]) -> str:
 
 
 def size_bytes(text: str) -> int:
-    """Podman's notation of a size, such as "2g".
+    """Podman's notation of a size, such as "2g"; 0 for what is none: podman itself refuses that."""
+    match = _SIZE.fullmatch(text.lower())
+    return int(float(match[1]) * _UNITS[match[2]]) if match else 0
 
-    Raises:
-        ValueError: it is not one.
-    """
-    lower = text.lower()
-    if lower[-1:] in _UNITS:
-        return int(float(lower[:-1]) * _UNITS[lower[-1]])
-    return int(lower)
+
+def _cpus(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0  # as above
 
 
 def _mounts(spec: ContainerSpec) -> tuple[Mount, ...]:

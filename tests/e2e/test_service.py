@@ -40,6 +40,10 @@ def test_run_uses_the_service_when_one_is_up(program: Program) -> None:
     done = program.run("run", "Review it", "--type", "code_review", "-f", "shop/cart.py")
     assert done.code == 0, done.err
     assert "the running service" in done.err
+    assert "--embedded" not in done.err
+    done = program.run("run", "Say hello", "--set", "agent.max_turns=7")
+    assert done.code == 0, done.err
+    assert "its settings count, not --set and --config" in done.err
     assert program.end(service).code == 0
 
 

@@ -229,7 +229,11 @@ def test_an_ordinary_users_containers_are_promised_to_be_theirs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("2g", 2 << 30), ("512M", 512 << 20), ("7", 7), ("9b", 9), ("1k", 1024)]
+    ("text", "size"),
+    [
+        *(("2g", 2 << 30), ("512M", 512 << 20), ("7", 7), ("9b", 9), ("1k", 1024)),
+        *(("1.5GiB", 3 << 29), ("2q", 0), ("", 0)),
+    ],
 )
 def test_sizes_are_podmans(text: str, size: int) -> None:
     assert size_bytes(text) == size

@@ -104,11 +104,15 @@ def run_in(
     *,
     embedded: bool,
     as_json: bool,
+    own_settings: bool = False,
 ) -> int:
-    """Run the tasks in the service or in the orchestrator given, show them; the exit code."""
+    """Run the tasks in the service or in the orchestrator given, show them; the exit code.
+
+    With `own_settings` the caller is told when they do not count, because the service has its own.
+    """
     from understudy.logs import configure_logging  # noqa: PLC0415 - the fleet's modules, when needed
     from understudy.orchestrator import base_of  # noqa: PLC0415 - likewise
-    from understudy.sessions import open_session  # noqa: PLC0415 - likewise
+    from understudy.sessions import ServiceSession, open_session  # noqa: PLC0415 - likewise
 
     hurry_by(orchestrator.hurry)
     config = orchestrator.config.settings
@@ -119,6 +123,8 @@ def run_in(
 
         console = Console(stderr=True, quiet=as_json, emoji=False)
         console.print(f"running on {session.place}", style="dim")
+        if own_settings and isinstance(session, ServiceSession):
+            console.print("its settings count, not --set and --config; for those use --embedded")
         results = see_through(session, tasks, titles, console)
     return show(results, titles, as_json=as_json)
 
@@ -178,7 +184,8 @@ def run(
 
     orchestrator = Orchestrator(chosen_file(config_path), overrides=overrides_of(settings, flags))
     alone = embedded or agents is not None or bool(fake)
-    return run_in(orchestrator, tasks, titles, embedded=alone, as_json=as_json)
+    own = bool(settings or config_path)
+    return run_in(orchestrator, tasks, titles, embedded=alone, as_json=as_json, own_settings=own)
 
 
 @click.command()
