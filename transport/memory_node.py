@@ -45,10 +45,6 @@ class MemorySession(Session):
         if self.other is not None:
             self.other.deliver(b"".join(parts)[4:])
 
-    def _transmit_one(self, frame: bytes) -> None:
-        if self.other is not None:
-            self.other.deliver(frame[4:])
-
 
 class _Service(Waiter):
     def __init__(self, node: MemoryNode) -> None:

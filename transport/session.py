@@ -189,7 +189,7 @@ class Session:
 
     def _transmit_one(self, frame: bytes) -> None:
         """The same with a frame in one piece."""
-        raise NotImplementedError
+        self._transmit([frame], len(frame))
 
     def make_way(self, outlet: Outlet, name: str, until_s: float, block_s: float) -> None:
         """Wait until the link and the actor's mailbox have room.

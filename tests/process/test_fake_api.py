@@ -345,6 +345,8 @@ def test_the_server_of_the_command_line_ends_by_a_signal_and_leaves_nothing(
         "from understudy.fakeapi import run_server\n"
         "def interrupt(*_): raise KeyboardInterrupt\n"
         "signal.signal(signal.SIGTERM, interrupt)\n"
+        # Whoever started the tests in the background may have it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "try:\n"
         "    run_server(port=0, unix=pathlib.Path(sys.argv[1]),\n"
         "               announce=lambda where: print(where, flush=True))\n"
@@ -358,5 +360,8 @@ def test_the_server_of_the_command_line_ends_by_a_signal_and_leaves_nothing(
         assert process.stdout.readline().startswith("http://127.0.0.1:")
         assert process.stdout.readline() == f"unix:{path}\n"
         process.send_signal(number)
-        assert process.wait(LIMIT_S) == 130
+        try:
+            assert process.wait(LIMIT_S) == 130
+        finally:
+            process.kill()
     assert not path.exists()
