@@ -339,6 +339,7 @@ def _plan(context: ChildContext) -> SeatPlan:
         incarnation=context.incarnation,
         conversations=Path(fields.pop("conversations")),
         socket_dir=Path(fields.pop("socket_dir")),
+        missing_limits=tuple(fields.pop("missing_limits")),
         owner=(int(owner[0]), int(owner[1])) if owner else None,
         **fields,
     )

@@ -37,6 +37,7 @@ from .housekeeping import LOCK_NAME, Housekeeper, leave_mark, sweep_places, take
 from .incarnation_log import IncarnationLog
 from .podman import image_exists, image_tag, podman_env
 from .podman.guard import Guard
+from .podman.machine import Machine, refuse_missing_limits
 from .retries import RootLimits
 from .root import RootActor
 from .roster import Roster
@@ -141,6 +142,7 @@ class Fleet:
 
     def _check_machine(self) -> tuple[str, dict[str, str]]:
         agent = self.settings.agent
+        refuse_missing_limits(Machine.here(), agent.allow_missing_limits)
         image = agent.image or image_tag(agent.cli_version)
         env = podman_env(self._base.cache_dir, self._env)
         images = {image, *(role.image or image for role in self.settings.roles.values())}

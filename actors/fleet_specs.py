@@ -50,6 +50,7 @@ def agent_spec(
         "memory": agent.container_memory,
         "cpus": agent.container_cpu,
         "pids_limit": agent.pids_limit,
+        "missing_limits": list(agent.allow_missing_limits),
         "model": agent.model,
         "max_turns": agent.max_turns,
         "startup_timeout_s": agent.startup_timeout,

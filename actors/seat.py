@@ -58,6 +58,7 @@ class SeatPlan:
     memory: str
     cpus: str
     pids_limit: int
+    missing_limits: tuple[str, ...]
     model: str | None
     max_turns: int
     startup_timeout_s: float
@@ -330,6 +331,7 @@ class Seat:
             memory=manner.memory or plan.memory,
             cpus=manner.cpus or plan.cpus,
             pids_limit=plan.pids_limit,
+            missing_limits=plan.missing_limits,
             timeout_s=plan.lifetime_s,
             env={**CLI_ENV, **plan.cli_env},
             hostname=plan.agent_id.replace("_", "-"),

@@ -24,7 +24,7 @@ Dollars = Annotated[
     float, Meta(gt=0, le=1e6, description="a number of US dollars above 0, at most 1000000")
 ]
 TaskTypeName = Literal["code_review", "refactor", "test_generation", "analysis", "generic"]
-
+LimitName = Literal["memory", "pids", "cpu"]
 
 ToolName = Literal["Bash", "Edit", "Glob", "Grep", "NotebookEdit", "Read", "Write"]
 # The CLI needs 128 MB for one turn with a command; with 96 MB it is killed.
@@ -77,6 +77,9 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     pids_limit: Annotated[
         int, Meta(ge=32, le=32768, description="a whole number from 32 to 32768")
     ] = 256
+    allow_missing_limits: Annotated[
+        tuple[LimitName, ...], Meta(description="a list of limits: memory, pids, cpu")
+    ] = ()
 
 
 class CommunicationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

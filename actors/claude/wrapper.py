@@ -64,6 +64,7 @@ class AgentConfig:
         tools: what the CLI may use.
         model: the model's name; None is the CLI's default.
         json_schema: shape of a structured result; None for free text.
+        missing_limits: limits that may lack where the machine cannot keep them: memory, pids, cpu.
         startup_timeout: seconds until the CLI must be ready.
         task_timeout: seconds that one command may take.
     """
@@ -78,6 +79,7 @@ class AgentConfig:
     tools: tuple[str, ...] = _ALL_TOOLS
     model: str | None = None
     json_schema: Mapping[str, Any] | None = None
+    missing_limits: tuple[str, ...] = ()
     startup_timeout: float = 60.0
     task_timeout: float = 300.0
 
@@ -116,6 +118,7 @@ class ClaudeCodeWrapper:
         """Start the container, with the CLI in it, and return its id. Takes about 0.1 s.
 
         Raises:
+            MachineNotReady: a limit cannot be kept here, and may not lack.
             PodmanError: it could not be started: no such image, name in use, …
         """
         if self._container is not None:
@@ -248,6 +251,7 @@ class ClaudeCodeWrapper:
             socket_dir=None if config.socket_dir is None else Path(config.socket_dir).absolute(),
             memory=config.memory_limit,
             cpus=config.cpu_limit,
+            missing_limits=config.missing_limits,
             labels={"understudy.agent": config.agent_id},
             env=CLI_ENV,
         )

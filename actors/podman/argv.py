@@ -145,10 +145,17 @@ def _isolation(machine: Machine) -> list[str]:
 
 
 def _limits(spec: ContainerSpec, promise: Promise) -> list[str]:
-    return [
+    lacking = promise.missing_limits
+    kept = {
         # Without --memory-swap podman allows as much swap again.
-        *(f"--memory={spec.memory}", f"--memory-swap={spec.memory}", f"--cpus={spec.cpus}"),
-        *(f"--pids-limit={promise.pids}", "--oom-score-adj=300"),
+        "memory": (f"--memory={spec.memory}", f"--memory-swap={spec.memory}"),
+        "cpu": (f"--cpus={spec.cpus}",),
+        "pids": (f"--pids-limit={promise.pids}",),
+    }
+    return [
+        # What cannot be kept is not asked for: podman would say so in the program's own stderr.
+        *(flag for name, flags in kept.items() if name not in lacking for flag in flags),
+        "--oom-score-adj=300",
         # One --ulimit replaces podman's whole default list, so all stand here.
         f"--ulimit=nofile={promise.nofile}:{promise.nofile}",
         f"--ulimit=nproc={promise.nproc}:{promise.nproc}",

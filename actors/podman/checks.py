@@ -17,6 +17,7 @@ from ..errors import PodmanError
 from .argv import ContainerSpec, run_argv
 from .command import podman_env, run_podman
 from .image import image_exists, image_tag
+from .limits import LIMIT_NAMES
 from .machine import Machine
 from .names import container_name, owner_labels
 from .promise import CONTAINER_GID, CONTAINER_UID
@@ -36,7 +37,7 @@ from .rules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 _TIMEOUT_S = 30.0
 _TRY_TIMEOUT_S = 60
@@ -56,6 +57,7 @@ def run_checks(
     *,
     image: str | None = None,
     machine: Machine | None = None,
+    missing_limits: Sequence[str] = (),
 ) -> list[Check]:
     """All checks, in the order in which they are best mended. About half a second; any thread.
 
@@ -64,6 +66,7 @@ def run_checks(
         env: environment of podman; default the process's own.
         image: the agent image; default that of the default version.
         machine: facts of the machine; default this one's.
+        missing_limits: limits that may lack, see `ContainerSpec`.
     """
     doctor = _Doctor(
         cache_dir,
@@ -71,6 +74,7 @@ def run_checks(
         image or image_tag(),
         machine or Machine.here(),
         conf_in_use="CONTAINERS_CONF" not in (os.environ if env is None else env),
+        missing_limits=tuple(missing_limits),
     )
     return doctor.all()
 
@@ -84,12 +88,14 @@ class _Doctor:
         machine: Machine,
         *,
         conf_in_use: bool,
+        missing_limits: tuple[str, ...],
     ) -> None:
         self._cache_dir = cache_dir
         self._env = env
         self._image = image
         self._machine = machine
         self._conf_in_use = conf_in_use
+        self._missing_limits = missing_limits
 
     def all(self) -> list[Check]:
         if shutil.which("podman", path=self._env.get("PATH")) is None:
@@ -121,7 +127,7 @@ class _Doctor:
             info = json.loads(self._podman("info", "--format=json"))
             return [
                 check_runtime(info, self._machine),
-                check_cgroups(info, self._machine),
+                check_cgroups(info, self._machine, self._missing_limits),
                 check_cgroup_manager(info, self._machine),
                 check_user_ids(info, self._machine, _user()),
                 check_storage(info),
@@ -187,8 +193,14 @@ class _Doctor:
         return [
             Check("container", "warn" if slow else "ok", f"ran and was removed in {took_s:.2f} s"),
             check_isolation(status, interfaces),
-            check_memory_limit(memory, _TRY_MEMORY_BYTES),
+            *self._memory_limit(memory),
         ]
+
+    def _memory_limit(self, found: str) -> list[Check]:
+        # Where it cannot be kept, the line about control groups says so.
+        if "memory" in self._machine.unkept_limits:
+            return []
+        return [check_memory_limit(found, _TRY_MEMORY_BYTES)]
 
     def _spec(self, folder: Path) -> ContainerSpec:
         folder.chmod(0o711)  # the container's user must get to the two folders below
@@ -206,6 +218,7 @@ class _Doctor:
             memory=f"{_TRY_MEMORY_BYTES}b",
             timeout_s=_TRY_TIMEOUT_S,
             labels=owner_labels(),
+            missing_limits=LIMIT_NAMES,
         )
 
     def _podman(self, *args: str) -> str:

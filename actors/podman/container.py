@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 from .argv import ContainerSpec, cid_file, run_argv
 from .command import end_client, failure, run_podman, start_client
 from .limits import OomCounter
+from .machine import Machine, refuse_missing_limits
 from .names import owner_labels
 from .watch import PidWatch
 
@@ -84,16 +85,19 @@ class Container:
         """Make and start the container; returns when its first process runs (about 0.1 s).
 
         Raises:
+            MachineNotReady: a limit cannot be kept here, and may not lack.
             PodmanError: it could not be started; nothing of it is left. The kind tells why
                 (image_missing, name_in_use, mount_missing, …).
         """
         if self._pipes is not None:
             raise RuntimeError(f"{self.spec.name} was started before")
+        machine = Machine.here()
+        refuse_missing_limits(machine, self.spec.missing_limits)
         self._started_at = time.time()
         # Beside the home, so that what a killed process leaves goes with its run's folder.
         files = Path(tempfile.mkdtemp(dir=self.spec.home_dir.parent, prefix="start-"))
         try:
-            self._run(files / "container.pid", timeout_s)
+            self._run(files / "container.pid", timeout_s, machine)
         except BaseException:
             self.close()
             raise
@@ -248,8 +252,8 @@ class Container:
             with contextlib.suppress(BrokenPipeError):
                 self._pipes.stdin.close()
 
-    def _run(self, pidfile: Path, timeout_s: float) -> None:
-        argv = run_argv(self.spec, detach=True, pidfile=pidfile)
+    def _run(self, pidfile: Path, timeout_s: float, machine: Machine) -> None:
+        argv = run_argv(self.spec, detach=True, pidfile=pidfile, machine=machine)
         client = self._start_client(argv, pidfile.parent)
         try:
             exit_code: int | None = client.wait(timeout_s)

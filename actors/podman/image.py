@@ -21,6 +21,7 @@ from ..errors import ImageError, PodmanError
 from .argv import ContainerSpec, run_argv
 from .cli_binary import SCRATCH_PREFIX, cli_binary
 from .command import podman_env, run_podman
+from .limits import LIMIT_NAMES
 from .names import container_name, owner_labels
 from .promise import CONTAINER_GID, CONTAINER_UID
 from .rootfs import collect_host
@@ -250,6 +251,7 @@ class _Build:
                 work_dir=work,
                 timeout_s=int(_SMOKE_TIMEOUT_S),
                 labels=owner_labels(),
+                missing_limits=LIMIT_NAMES,
             )
             argv = run_argv(spec, detach=False, pidfile=None)
             try:

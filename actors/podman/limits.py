@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from pathlib import Path
 
+LIMIT_NAMES = ("memory", "pids", "cpu")
+"""The limits that control groups keep, by the names under which their lack can be allowed."""
+
 _ROOT = Path("/sys/fs/cgroup")
+_PROC = Path("/proc")
 _OOM_KILLS = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 # Version 1 says "no limit" with the largest number of pages, in bytes.
 _ENDLESS = 1 << 60
@@ -48,6 +53,25 @@ def limit_values(pid: int, root: Path = _ROOT) -> dict[str, float | None]:
     return found
 
 
+def unkept_limits(*, rootless: bool, root: Path = _ROOT, proc: Path = _PROC) -> tuple[str, ...]:
+    """The limits of `LIMIT_NAMES` that this machine cannot keep for our containers.
+
+    Podman ignores limits for an ordinary user with control groups of version 1, hybrid ones
+    included; with version 2 it keeps those whose controllers are delegated to the user.
+    """
+    if not rootless:
+        return ()
+    if not (root / "cgroup.controllers").exists():
+        return LIMIT_NAMES
+    here = _group(os.getpid(), "", root, proc)
+    users = root / "user.slice" / f"user-{os.geteuid()}.slice" / f"user@{os.geteuid()}.service"
+    for folder in (users, here[0] if here else root):
+        with contextlib.suppress(OSError):
+            given = (folder / "cgroup.controllers").read_text(encoding="ascii").split()
+            return tuple(name for name in LIMIT_NAMES if name not in given)
+    return LIMIT_NAMES
+
+
 def _counter_file(pid: int) -> Path | None:
     """Where the kernel counts for that process's control group (cgroups(7), /proc/PID/cgroup)."""
     place = _group(pid, "memory", _ROOT)
@@ -57,10 +81,10 @@ def _counter_file(pid: int) -> Path | None:
     return folder / ("memory.oom_control" if version == 1 else "memory.events")
 
 
-def _group(pid: int, controller: str, root: Path) -> tuple[Path, int] | None:
+def _group(pid: int, controller: str, root: Path, proc: Path = _PROC) -> tuple[Path, int] | None:
     """The folder of a process's control group for that controller, and the version of its tree."""
     try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
+        lines = (proc / str(pid) / "cgroup").read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, ProcessLookupError):
         return None
     for line in lines:

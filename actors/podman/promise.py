@@ -29,9 +29,6 @@ SOCKETS = "/run/agent"
 API_SOCKET_NAME = "api.sock"
 TMP_BYTES = 256 << 20
 SHM_BYTES = 16 << 20
-LIMIT_NAMES = ("memory", "pids", "cpu")
-"""The limits that control groups keep, by the names under which their lack can be allowed."""
-
 _NOFILE = 4096
 # RLIMIT_NPROC counts all processes of the user on the machine, so it stands above the sum of what a
 # whole fleet runs; each container's own bound is --pids-limit.
@@ -77,7 +74,7 @@ class Promise:
         nproc: RLIMIT_NPROC.
         env_names: variables of the program, beside those that the image and podman bring.
         command_hash: see `command_hash`.
-        missing_limits: names of `LIMIT_NAMES` that the configuration allows to lack.
+        missing_limits: names of `LIMIT_NAMES` that lack on this machine, as was allowed.
     """
 
     mounts: tuple[Mount, ...]
@@ -133,7 +130,7 @@ def promise_of(spec: ContainerSpec, machine: Machine) -> Promise:
         nproc=nproc,
         env_names=tuple(sorted({"HOME", *spec.env})),
         command_hash=command_hash(spec.command),
-        missing_limits=spec.missing_limits,
+        missing_limits=tuple(n for n in spec.missing_limits if n in machine.unkept_limits),
     )
 
 

@@ -6,14 +6,15 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from .machine import limits_mend
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from .machine import Machine
 
 # 4.3 is the first with keep-id:uid=,gid=, without which rootless agents do not own their files.
 MINIMUM_PODMAN = (4, 3)
-_NEEDED_CONTROLLERS = ("cpu", "memory", "pids")
 _MEGABYTE = 1 << 20
 _LITTLE_DISK_BYTES = 2 << 30
 
@@ -69,21 +70,18 @@ def check_runtime(info: Info, machine: Machine) -> Check:
     return Check("runtime", "ok", f"{name} at {path}")
 
 
-def check_cgroups(info: Info, machine: Machine) -> Check:
-    """Whether limits of memory, CPU and processes can be set at all."""
-    host = info["host"]
-    version = str(host.get("cgroupVersion", "unknown"))
-    if version == "v1" and machine.rootless:
-        detail = "version 1, where podman silently ignores all limits for ordinary users"
-        mend = "run as root, or boot with systemd.unified_cgroup_hierarchy=1"
-        return Check("control groups", "fail", detail, mend)
-    controllers: list[str] = host.get("cgroupControllers") or []
-    missing = [name for name in _NEEDED_CONTROLLERS if name not in controllers]
-    if missing and version != "v1":  # with version 1 podman reports the list of root's own group
-        detail = f"version {version.lstrip('v')}, but {', '.join(missing)} not delegated to you"
-        mend = "delegate them: systemctl edit user@.service, [Service] Delegate=cpu memory pids"
-        return Check("control groups", "fail", detail, mend)
-    return Check("control groups", "ok", f"version {version.lstrip('v')}")
+def check_cgroups(info: Info, machine: Machine, allowed: Collection[str] = ()) -> Check:
+    """Whether limits of memory, CPU and processes can be set; those allowed to lack need not."""
+    number = str(info["host"].get("cgroupVersion", "unknown")).lstrip("v")
+    lacking = machine.unkept_limits
+    if not lacking:
+        return Check("control groups", "ok", f"version {number}")
+    detail = f"version {number}, with which an ordinary user's containers have no limit of "
+    detail += ", ".join(lacking)
+    if set(lacking) <= set(allowed):
+        detail += "; agent.allow_missing_limits allows it"
+        return Check("control groups", "warn", detail, limits_mend(machine))
+    return Check("control groups", "fail", detail, limits_mend(machine))
 
 
 def check_cgroup_manager(info: Info, machine: Machine) -> Check:
@@ -113,7 +111,10 @@ def check_storage(info: Info) -> Check:
     driver = str(info["store"].get("graphDriverName", "unknown"))
     if driver == "vfs":
         detail = "vfs copies the whole image for each container: 0.5 to 1.5 s and 100s of MB each"
-        mend = 'set driver = "overlay" in storage.conf, then `podman system reset`'
+        mend = (
+            'write [storage] and driver = "overlay" to ~/.config/containers/storage.conf, then '
+            "`podman system reset`, which removes all images and containers of yours"
+        )
         return Check("storage", "warn", detail, mend)
     return Check("storage", "ok", driver)
 

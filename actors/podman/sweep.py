@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import time
@@ -172,11 +173,23 @@ def _kill(pid: int, container_id: str) -> None:
 
 
 def _processes(program: str) -> Iterator[tuple[int, list[bytes]]]:
+    """Those of this user: root's podman in another's store would take it away from its owner."""
     for entry in _PROC.iterdir():
         if entry.name.isdecimal():
             argv = _argv(int(entry.name))
-            if argv and os.path.basename(argv[0]) == program.encode():  # noqa: PTH119 - bytes
+            is_it = bool(argv) and os.path.basename(argv[0]) == program.encode()  # noqa: PTH119 - bytes
+            if is_it and _user_of(int(entry.name)) == os.geteuid():
                 yield int(entry.name), argv
+
+
+def _user_of(pid: int) -> int | None:
+    # The folder's owner is root for a process that may not be traced.
+    try:
+        status = (_PROC / str(pid) / "status").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    found = re.search(rb"^Uid:\t\d+\t(\d+)", status, re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def _argv(pid: int) -> list[bytes]:

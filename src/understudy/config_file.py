@@ -95,13 +95,13 @@ def read_config_file(path: str | os.PathLike[str]) -> list[FileEntry]:
 def _entries(
     name: str, section: str, node: yaml.Node, *, nested: bool, above: str = ""
 ) -> Iterator[FileEntry]:
-    """The settings below a node; those of `nested` sections may be mappings and lists."""
+    """The settings below a node; those of `nested` sections may be mappings."""
     where = f"{section}.{above}".rstrip(".")
     for key, line, leaf in _pairs(name, node, where):
         full = f"{above}{key}"
         if nested and isinstance(leaf, yaml.MappingNode):
             yield from _entries(name, section, leaf, nested=True, above=f"{full}.")
-        elif nested and isinstance(leaf, yaml.SequenceNode):
+        elif isinstance(leaf, yaml.SequenceNode):
             words = [_scalar(name, f"{section}.{full}", each) for each in leaf.value]
             yield FileEntry(section, full, words, line)
         else:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,24 @@ def test_the_containers_of_a_dead_run_are_removed_and_its_id_is_told(
     assert sweep(podman_environment, lambda run: run != run_id) == [run_id]
     assert not any(container_exists(name, podman_environment) for name in names)
     assert sweep(podman_environment, lambda run: run != run_id) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize(("user", "is_ours"), [(0, True), (65534, False)])
+def test_another_users_containers_are_not_looked_at(
+    run_id: str, podman_environment: dict[str, str], user: int, is_ours: bool
+) -> None:
+    # A monitor of a container that our podman does not know; it ends when its input does.
+    argv = ["conmon", "-c", "read line", "-n", container_name(run_id, "agent_000", 1, 1)]
+    asked: list[str] = []
+
+    def is_alive(run: str) -> bool:
+        asked.append(run)
+        return True
+
+    with subprocess.Popen(argv, executable="/bin/sh", user=user, stdin=subprocess.PIPE):
+        assert sweep(podman_environment, is_alive) == []
+    assert (run_id in asked) == is_ours
 
 
 def test_a_run_that_is_alive_keeps_its_containers(

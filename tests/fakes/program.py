@@ -34,16 +34,19 @@ class Done:
 
 @dataclass
 class Program:
-    """`understudy` with a home of its own."""
+    """`understudy` with a home of its own; as another user when one is named."""
 
     cwd: Path
     env: dict[str, str]
     started: list[subprocess.Popen[str]] = field(default_factory=list[subprocess.Popen[str]])
+    python: str = sys.executable
+    user: int | None = None
 
     def run(self, *args: str, timeout_s: float = 90.0, stdin: str = "") -> Done:
         """Run a command to its end."""
         done = subprocess.run(
-            [sys.executable, "-m", "understudy", *args],
+            [self.python, "-m", "understudy", *args],
+            **self._who(),
             cwd=self.cwd,
             env=self.env,
             input=stdin,
@@ -58,7 +61,8 @@ class Program:
     def start(self, *args: str) -> subprocess.Popen[str]:
         """Start a command and leave it running."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "understudy", *args],
+            [self.python, "-m", "understudy", *args],
+            **self._who(),
             cwd=self.cwd,
             env=self.env,
             stdin=subprocess.DEVNULL,
@@ -69,6 +73,11 @@ class Program:
         )
         self.started.append(process)
         return process
+
+    def _who(self) -> dict[str, Any]:
+        if self.user is None:
+            return {}
+        return {"user": self.user, "group": self.user, "extra_groups": []}
 
     def serve(self, *args: str) -> subprocess.Popen[str]:
         """Start the service and wait until it is ready."""

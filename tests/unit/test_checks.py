@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,8 @@ import pytest
 
 from understudy.actors.errors import MachineNotReady
 from understudy.actors.podman import Check, install_commands, run_checks
-from understudy.actors.podman.machine import Machine
+from understudy.actors.podman.limits import LIMIT_NAMES, unkept_limits
+from understudy.actors.podman.machine import Machine, refuse_missing_limits
 from understudy.actors.podman.packages import package_manager
 from understudy.actors.podman.rules import (
     check_cgroup_manager,
@@ -37,6 +39,8 @@ MACHINE = Machine(
     selinux=False,
 )
 ROOTLESS = replace(MACHINE, rootless=True)
+UNLIMITED = replace(ROOTLESS, pure_cgroup_v2=False, unkept_limits=LIMIT_NAMES)
+NO_CPU = replace(ROOTLESS, unkept_limits=("cpu",))
 HYBRID = replace(MACHINE, pure_cgroup_v2=False, systemd=False)
 
 
@@ -75,9 +79,11 @@ def test_a_podman_older_than_4_3_is_too_old(said: str, status: str) -> None:
         (check_runtime(info(ociRuntime={"name": "runc", "path": "/r"}), HYBRID), "ok", "runc"),
         (check_runtime(info(ociRuntime=None), MACHINE), "fail", "no runtime"),
         (check_cgroups(info(), ROOTLESS), "ok", "version 2"),
-        (check_cgroups(info(cgroupVersion="v1"), ROOTLESS), "fail", "silently ignores"),
+        (check_cgroups(info(cgroupVersion="v1"), UNLIMITED), "fail", "no limit of memory, pids"),
+        (check_cgroups(info(cgroupVersion="v1"), UNLIMITED, ["cpu"]), "fail", "no limit of memory"),
+        (check_cgroups(info(cgroupVersion="v1"), UNLIMITED, LIMIT_NAMES), "warn", "allows it"),
         (check_cgroups(info(cgroupVersion="v1", cgroupControllers=[]), HYBRID), "ok", "version 1"),
-        (check_cgroups(info(cgroupControllers=["memory", "pids"]), ROOTLESS), "fail", "cpu not"),
+        (check_cgroups(info(), NO_CPU), "fail", "no limit of cpu"),
         (check_cgroup_manager(info(), MACHINE), "ok", "systemd"),
         (check_cgroup_manager(info(), HYBRID), "fail", "does not run"),
         (check_cgroup_manager(info(cgroupManager="cgroupfs"), HYBRID), "ok", "cgroupfs"),
@@ -218,3 +224,35 @@ def test_an_unknown_system_is_told_what_to_install(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MachineNotReady, match="podman, runc"):
         install_commands(["podman", "runc"])
+
+
+def test_a_limit_that_cannot_be_kept_is_refused_unless_it_may_lack() -> None:
+    refuse_missing_limits(MACHINE, ())
+    refuse_missing_limits(UNLIMITED, ("cpu", "memory", "pids"))
+    with pytest.raises(MachineNotReady, match="cannot limit memory here") as caught:
+        refuse_missing_limits(UNLIMITED, ("cpu", "pids"))
+    assert "agent.allow_missing_limits: [memory, pids, cpu]" in str(caught.value)
+    with pytest.raises(MachineNotReady, match="Delegate=cpu memory pids"):
+        refuse_missing_limits(NO_CPU, ())
+
+
+def test_which_limits_an_ordinary_user_can_have_is_read_off_the_control_groups(
+    tmp_path: Path,
+) -> None:
+    def unkept(*, rootless: bool = True) -> tuple[str, ...]:
+        return unkept_limits(rootless=rootless, root=tmp_path, proc=tmp_path / "proc")
+
+    process = tmp_path / "proc" / str(os.getpid())
+    process.mkdir(parents=True)
+    (process / "cgroup").write_text("0::/session\n")
+    assert unkept(rootless=False) == ()
+    assert unkept() == ("memory", "pids", "cpu")  # version 1, or hybrid
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
+    assert unkept() == ("memory", "pids", "cpu")
+    (tmp_path / "session").mkdir()
+    (tmp_path / "session" / "cgroup.controllers").write_text("memory pids\n")
+    assert unkept() == ("cpu",)
+    user = tmp_path / f"user.slice/user-{os.geteuid()}.slice/user@{os.geteuid()}.service"
+    user.mkdir(parents=True)
+    (user / "cgroup.controllers").write_text("cpu memory pids\n")
+    assert unkept() == ()

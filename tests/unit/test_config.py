@@ -160,7 +160,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_valid_one(
         ("agent:\n  max_turns: 0\n", 2, "agent.max_turns", "not 0"),
         ("agent:\n  max_turns: 1.5\n", 2, "agent.max_turns", "a whole number"),
         ("agent:\n  max_turns:\n", 2, "agent.max_turns", "not null"),
-        ("agent:\n  max_turns: [1]\n", 2, "agent.max_turns", "a single value"),
+        ("agent:\n  max_turns: [1]\n", 2, "agent.max_turns", "from 1 to 1000, not [1]"),
         ("agent:\n  max_turns: !!int abc\n", 2, "agent.max_turns", "cannot be read"),
         ("agent:\n  stall_timeout: .nan\n", 2, "agent.stall_timeout", "seconds above 0"),
         ("agent:\n  stall_timeout: .inf\n", 2, "agent.stall_timeout", "seconds above 0"),
@@ -294,10 +294,10 @@ def test_the_page_names_every_setting_with_its_default_and_none_else() -> None:
         elif row := re.match(r"\| `(\w+)` \| `([^`]+)` \|", line):
             documented[f"{section}.{row[1]}"] = row[2]
             assert len(line.split("|")) == 7, line
-    words: dict[object, str] = {None: "null", False: "false", True: "true"}
+    words: dict[object, str] = {None: "null", False: "false", True: "true", (): "[]"}
     shown = {
         name: words[leaf.default]
-        if leaf.type is bool or leaf.default is None
+        if leaf.type is bool or leaf.default in (None, ())
         else str(leaf.default)
         for name, leaf in LEAVES.items()
     }

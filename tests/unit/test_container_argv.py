@@ -132,6 +132,16 @@ def test_limits_stay_below_the_callers_where_they_cannot_be_raised() -> None:
     assert {"--ulimit=nofile=4096:4096", "--ulimit=nproc=16384:16384"} <= set(argv())
 
 
+def test_a_limit_that_may_lack_is_left_out_only_where_it_cannot_be_kept() -> None:
+    limited = {"--memory=1g", "--memory-swap=1g", "--cpus=1.5", "--pids-limit=99"}
+    assert limited <= set(argv(missing_limits=("memory", "cpu", "pids")))
+    lacking = replace(ROOT_MACHINE, unkept_limits=("memory", "cpu"))
+    assert limited.intersection(argv(machine=lacking, missing_limits=("memory",))) == {
+        "--cpus=1.5",
+        "--pids-limit=99",
+    }
+
+
 def test_where_selinux_is_on_its_labels_are_left_as_they_are() -> None:
     flag = "--security-opt=label=disable"
     assert flag in argv(machine=replace(ROOT_MACHINE, selinux=True))

@@ -61,7 +61,12 @@ def _examine(config: Settings) -> list[Check]:
     from understudy.orchestrator import base_of  # noqa: PLC0415 - likewise
 
     image = config.agent.image or image_tag(config.agent.cli_version)
-    return run_checks(base_of(config, os.environ).cache_dir, os.environ, image=image)
+    return run_checks(
+        base_of(config, os.environ).cache_dir,
+        os.environ,
+        image=image,
+        missing_limits=config.agent.allow_missing_limits,
+    )
 
 
 def _is_ready(checks: list[Check]) -> bool:
