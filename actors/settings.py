@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from .releases import DEFAULT_CLI_VERSION
+
 _DAY_S = 24 * 3600.0
 
 Seconds = Annotated[
@@ -67,9 +69,9 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         str,
         Meta(
             pattern=r"^[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,6}$",
-            description='a release of Claude Code such as "2.1.330"',
+            description=f'a release of Claude Code such as "{DEFAULT_CLI_VERSION}"',
         ),
-    ] = "2.1.330"
+    ] = DEFAULT_CLI_VERSION
     model: Name | None = None
     max_turns: Turns = 50
     stall_timeout: Seconds = 300.0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ..releases import DEFAULT_CLI_VERSION
 from .argv import ContainerSpec, run_argv
 from .checks import run_checks
 from .command import podman_env, run_podman
 from .container import CommandResult, Container
 from .guard import Guard
-from .image import DEFAULT_CLI_VERSION, ImageInfo, ensure_image, image_exists, image_tag
+from .image import ImageInfo, ensure_image, image_exists, image_tag
 from .names import container_name
 from .packages import install_commands
 from .promise import CONTAINER_GID, CONTAINER_UID

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ..errors import ImageError
+from ..releases import DEFAULT_CLI_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +44,8 @@ def cli_binary(
         ImageError: unsupported_machine, missing_tool, no_such_version or download.
     """
     if _VERSION.fullmatch(version) is None:
-        raise ImageError("no_such_version", f"{version!r} is no version such as 2.1.330")
+        detail = f"{version!r} is no version such as {DEFAULT_CLI_VERSION}"
+        raise ImageError("no_such_version", detail)
     architecture = _ARCHITECTURES.get(platform.machine())
     if architecture is None:
         detail = f"Claude Code is not built for {platform.machine()}"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ImageError, PodmanError
+from ..releases import DEFAULT_CLI_VERSION
 from .argv import ContainerSpec, run_argv
 from .cli_binary import SCRATCH_PREFIX, cli_binary
 from .command import podman_env, run_podman
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-DEFAULT_CLI_VERSION = "2.1.330"
 KEY_LABEL = "understudy.image_key"
 VERSION_LABEL = "understudy.cli_version"
 

@@ -13,13 +13,13 @@ from understudy.actors.paths import cache_dir
 from understudy.actors.podman import (
     CONTAINER_GID,
     CONTAINER_UID,
-    DEFAULT_CLI_VERSION,
     Container,
     ContainerSpec,
     container_name,
     ensure_image,
     podman_env,
 )
+from understudy.actors.releases import DEFAULT_CLI_VERSION, OLDEST_CLI_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 # Before any test turns HOME to a folder of its own.
 _CACHE = cache_dir(os.environ)
-_OLD_CLI_VERSION = "2.1.197"
 
 
 @pytest.fixture(scope="session")
@@ -50,8 +49,8 @@ def agent_image(image_cache: Path) -> str:
 
 @pytest.fixture(scope="session")
 def old_agent_image(image_cache: Path) -> str:
-    """The image with an older Claude Code."""
-    return ensure_image(_OLD_CLI_VERSION, image_cache).tag
+    """The image with the oldest Claude Code that is supported."""
+    return ensure_image(OLDEST_CLI_VERSION, image_cache).tag
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from understudy.actors.errors import ImageError
 from understudy.actors.podman import ensure_image, image_exists, run_podman
+from understudy.actors.releases import DEFAULT_CLI_VERSION, OLDEST_CLI_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -45,7 +46,8 @@ def no_test_image_stays(podman_environment: dict[str, str]) -> Generator[None]:
 
 
 @pytest.mark.parametrize(
-    ("image", "version"), [("agent_image", "2.1.330"), ("old_agent_image", "2.1.197")]
+    ("image", "version"),
+    [("agent_image", DEFAULT_CLI_VERSION), ("old_agent_image", OLDEST_CLI_VERSION)],
 )
 def test_the_image_holds_the_pinned_cli_and_what_an_agent_works_with(
     image: str, version: str, start: Callable[..., Container], request: pytest.FixtureRequest
@@ -62,7 +64,7 @@ def test_an_image_that_is_up_to_date_is_left_alone_and_found_at_once(
     agent_image: str, image_cache: Path
 ) -> None:
     started = time.monotonic()
-    info = ensure_image("2.1.330", image_cache)
+    info = ensure_image(DEFAULT_CLI_VERSION, image_cache)
     assert (info.tag, info.built) == (agent_image, False)
     assert info.size_bytes > 100_000_000
     assert time.monotonic() - started < 3.0

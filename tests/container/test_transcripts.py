@@ -1,6 +1,6 @@
 """The recorded conversations are what the releases say today.
 
-`UNDERSTUDY_RECORD=1` writes them anew, for a release that is to be moved to.
+`make pin` writes that of the pinned release anew (`UNDERSTUDY_RECORD=1`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.podman
 
 
-@pytest.mark.parametrize("fixture", ["agent_image", "old_agent_image"])
+@pytest.mark.parametrize("fixture", ["agent_image", "old_agent_image"], ids=["pinned", "oldest"])
 def test_a_release_says_what_was_recorded(
     tmp_path: Path, fixture: str, request: pytest.FixtureRequest
 ) -> None:

@@ -10,11 +10,11 @@ import pytest
 
 from understudy import Orchestrator, Task
 from understudy.actors.paths import cache_dir
-from understudy.actors.podman import DEFAULT_CLI_VERSION, ensure_image
+from understudy.actors.podman import ensure_image
+from understudy.actors.releases import DEFAULT_CLI_VERSION, OLDEST_CLI_VERSION
 
 pytestmark = pytest.mark.podman
 
-OLDEST = "2.1.197"
 WORK = {
     "code_review": "shop/cart.py",
     "refactor": "shop/payments.py",
@@ -24,7 +24,7 @@ WORK = {
 }
 
 
-@pytest.fixture(scope="module", params=[OLDEST, DEFAULT_CLI_VERSION])
+@pytest.fixture(scope="module", params=[OLDEST_CLI_VERSION, DEFAULT_CLI_VERSION])
 def version(request: pytest.FixtureRequest) -> str:
     wanted: str = request.param
     ensure_image(wanted, cache_dir(os.environ), env=os.environ)

@@ -17,6 +17,7 @@ import pytest
 from understudy import Orchestrator, Task, TaskHandle
 from understudy.actors.paths import cache_dir
 from understudy.actors.podman import ensure_image
+from understudy.actors.releases import DEFAULT_CLI_VERSION, OLDEST_CLI_VERSION
 from understudy.fakeapi import FakeApiThread
 
 pytestmark = pytest.mark.podman
@@ -73,7 +74,7 @@ def texts(request: dict[str, Any]) -> str:
     return json.dumps(request["body"]["messages"])
 
 
-@pytest.mark.parametrize("release", ["2.1.330", "2.1.197"])
+@pytest.mark.parametrize("release", [DEFAULT_CLI_VERSION, OLDEST_CLI_VERSION])
 @pytest.mark.parametrize("what", VICTIMS)
 def test_the_conversation_and_the_workspace_go_on_after_a_kill(
     api: FakeApiThread, home: Path, until: Callable[..., Any], release: str, what: str

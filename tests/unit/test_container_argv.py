@@ -22,7 +22,7 @@ ROOT_MACHINE = Machine(
 )
 SPEC = ContainerSpec(
     name="understudy-r1-agent_000-2-1",
-    image="localhost/understudy-agent:2.1.330",
+    image="localhost/understudy-agent:1.2.3",
     command=("claude", "-p", "--model=x"),
     home_dir=Path("/run/u/home"),
     work_dir=Path("/run/u/work"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from understudy.actors.errors import ImageError
-from understudy.actors.podman import image_tag
+from understudy.actors.podman import DEFAULT_CLI_VERSION, image_tag
 from understudy.actors.podman.cli_binary import cli_binary
 from understudy.actors.podman.image import image_key
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 def test_the_key_is_the_same_for_the_same_inputs_and_changes_with_each_of_them() -> None:
-    key = image_key("2.1.330", "debian 12", "x86_64")
-    assert image_key("2.1.330", "debian 12", "x86_64") == key
+    key = image_key("1.2.3", "debian 12", "x86_64")
+    assert image_key("1.2.3", "debian 12", "x86_64") == key
     others = {
-        image_key("2.1.331", "debian 12", "x86_64"),
-        image_key("2.1.330", "debian 13", "x86_64"),
-        image_key("2.1.330", "debian 12", "aarch64"),
+        image_key("1.2.4", "debian 12", "x86_64"),
+        image_key("1.2.3", "debian 13", "x86_64"),
+        image_key("1.2.3", "debian 12", "aarch64"),
     }
     assert len(others | {key}) == 4
 
 
 def test_the_tag_names_the_version() -> None:
-    assert image_tag("2.1.197") == "localhost/understudy-agent:2.1.197"
-    assert image_tag() == "localhost/understudy-agent:2.1.330"
+    assert image_tag("1.2.3") == "localhost/understudy-agent:1.2.3"
+    assert image_tag() == f"localhost/understudy-agent:{DEFAULT_CLI_VERSION}"
 
 
 # -- the download --------------------------------------------------------------------------------

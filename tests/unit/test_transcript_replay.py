@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes.conversations import FOLDER, Conversations, PlayedRecord
 
+from understudy.actors.releases import DEFAULT_CLI_VERSION, OLDEST_CLI_VERSION
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -14,7 +16,7 @@ RECORDS = sorted(FOLDER.glob("*.jsonl"))
 
 
 def test_there_is_a_record_of_both_releases() -> None:
-    assert [path.stem for path in RECORDS] == ["2.1.197", "2.1.330"]
+    assert [path.stem for path in RECORDS] == sorted([OLDEST_CLI_VERSION, DEFAULT_CLI_VERSION])
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
