@@ -38,9 +38,10 @@ from .errors import (
 from .failures import register_exception
 from .file_ref import FileRef
 from .future import AskFuture
-from .inbox import ActorInbox, MailboxSpec
+from .inbox import ActorInbox
 from .limits import NodeLimits
 from .mailbox import Mailbox, Overflow
+from .mailbox_spec import MailboxSpec
 from .memory import MemoryChannel
 from .memory_node import MemoryHub, MemoryNode
 from .message import BROADCAST, AgentMessage, ErrorKind, MessageType

@@ -10,7 +10,8 @@ import pykka
 from pykka.messages import ProxyGetAttr
 
 from .future import AskFuture
-from .inbox import DEFAULT_SPEC, ActorInbox, MailboxSpec
+from .inbox import ActorInbox
+from .mailbox_spec import DEFAULT_SPEC, MailboxSpec
 from .pykka_parts import Envelope
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class StopEvent(threading.Event):
         """The actor has stopped."""
         error = sys.exc_info()[1]
         super().set()
+        self._inbox.is_stopped = True
         with self._tell_lock:
             if not self._is_told:
                 self.reason = "stopped" if error is None else f"{type(error).__name__}: {error}"
@@ -73,6 +75,21 @@ class StopEvent(threading.Event):
             self._inbox.fail_current(pykka.ActorDeadError(words))
         for listener in listeners:
             listener(self.reason)
+
+
+class LocalRef(pykka.ActorRef[Any]):
+    """The `ActorRef` of an actor with our mailbox: a tell is one call."""
+
+    actor_inbox: Any
+
+    def tell(self, message: Any) -> None:
+        """See `pykka.ActorRef.tell`.
+
+        Raises:
+            ActorDeadError: the actor has stopped.
+            MailboxFull: there is no room.
+        """
+        self.actor_inbox.tell(message)
 
 
 class MailboxActor(pykka.ThreadingActor):
@@ -91,8 +108,7 @@ class MailboxActor(pykka.ThreadingActor):
         self.actor_inbox = inbox
         self.actor_stopped = StopEvent(inbox)
         inbox.bind(self.actor_urn, self.actor_stopped)
-        self.actor_ref.actor_inbox = inbox
-        self.actor_ref.actor_stopped = self.actor_stopped
+        self._actor_ref = LocalRef(self)
 
     @staticmethod
     def _create_future() -> pykka.Future[Any]:

@@ -16,7 +16,8 @@ from .pykka_parts import introspect_attrs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .inbox import ActorInbox, MailboxSpec
+    from .inbox import ActorInbox
+    from .mailbox_spec import MailboxSpec
     from .session import Session
     from .traffic import Traffic
     from .waiter import Parking

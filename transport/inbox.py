@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import logging
-import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pykka import ActorDeadError
@@ -19,73 +14,23 @@ from .dead_letters import DEAD_LETTERS
 from .errors import MailboxFull
 from .future import AskFuture
 from .mailbox import Overflow
+from .mailbox_spec import DEFAULT_SPEC, MailboxSpec
+from .priority import PriorityQueue
 from .pykka_parts import ActorStop, Envelope
 from .waiter import LOCK_PARKING, SLEEPING, Parking, Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from .address import Address
     from .dead_letters import DeadLetters
 
-_log = logging.getLogger(__name__)
-
-_WINDOW = 4_096
 _LET_IN = 256
 """Held senders go on when there is room for so many: for each one, threads would change places."""
+_WRAPPED = frozenset((list, Envelope, ActorStop))
+"""Messages of these classes go in an envelope: in a mailbox they mean something by themselves."""
 _LANE_RECORD = 4
 """Fields of a record that is told; one that is asked has more."""
-
-
-@dataclass(frozen=True)
-class MailboxSpec:
-    """How much a mailbox holds, and what happens when it is full.
-
-    Local messages count by number; messages from other processes also by their bytes. Of these each
-    peer may have `window` messages and `max_bytes` bytes in the mailbox, beyond which its senders
-    are held back where they are, by the same policy.
-
-    Attributes:
-        max_messages: ordinary messages it holds. Threads that put at the same moment may each get
-            one more in.
-        max_bytes: of one peer's messages together; one is taken in any case.
-        overflow: wait, refuse, or drop the oldest.
-        block_timeout_s: how long `Overflow.BLOCK` waits before it refuses.
-        priority: the lower number goes out first, equal ones in order; None is by order alone.
-        stop_first: whether a stop overtakes the messages that wait, as pykka's does not.
-    """
-
-    max_messages: int = 10_000
-    max_bytes: int = 16 << 20
-    overflow: Overflow = Overflow.BLOCK
-    block_timeout_s: float = 5.0
-    priority: Callable[[Any], int] | None = None
-    stop_first: bool = True
-
-    def __post_init__(self) -> None:
-        if min(self.max_messages, self.max_bytes) < 1 or self.block_timeout_s < 0:
-            raise ValueError("a mailbox has room for at least one message and one byte")
-
-    @property
-    def window(self) -> int:
-        """How many messages one peer may have sent and not yet got back as room."""
-        if self.overflow is Overflow.DROP_OLDEST:
-            # All that is kept, and the room that is not yet given back: nobody is held.
-            return 2 * self.max_messages + 8
-        return min(self.max_messages, _WINDOW)
-
-    @property
-    def window_bytes(self) -> int:
-        """Their size together."""
-        return self.max_bytes * (2 if self.overflow is Overflow.DROP_OLDEST else 1)
-
-    @property
-    def sender_wait_s(self) -> float:
-        """How long a sender waits for room."""
-        return 0.0 if self.overflow is Overflow.REJECT else self.block_timeout_s
-
-
-DEFAULT_SPEC = MailboxSpec()
 
 
 class Port(Protocol):
@@ -107,46 +52,6 @@ class Port(Protocol):
     def reply(self, corr: int, deadline_s: float) -> Any:
         """What takes the answer to a request."""
         ...
-
-
-class _Heap:
-    """As much of a deque as the mailbox uses, by priority."""
-
-    def __init__(self, priority: Callable[[Any], int]) -> None:
-        self._priority = priority
-        self._serial = itertools.count()
-        self._items: list[tuple[int, int, Any]] = []
-        self._lock = threading.Lock()
-
-    def append(self, item: Any) -> None:
-        rank = self._rank(_message(item))
-        with self._lock:
-            heapq.heappush(self._items, (rank, next(self._serial), item))
-
-    def _rank(self, message: Any) -> int:
-        """A message's priority; last, and told in the log, where the actor's function fails.
-
-        It runs in the thread that reads the link, for everybody.
-        """
-        try:
-            return int(self._priority(message))
-        except Exception:  # noqa: BLE001 - the actor's code; the link is others' too
-            _log.exception("the mailbox's priority function failed; the message goes last")
-            return sys.maxsize
-
-    def extend(self, items: list[Any]) -> None:
-        for item in items:
-            self.append(item)
-
-    def popleft(self) -> Any:
-        with self._lock:
-            return heapq.heappop(self._items)[2]
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter([item for _, _, item in self._items])
 
 
 class ActorInbox(Waiter):
@@ -180,7 +85,7 @@ class ActorInbox(Waiter):
         self.expired = 0
         self._dead_letters = dead_letters
         self._clock = clock
-        self._ordinary: deque[Any] | _Heap = _Heap(spec.priority) if spec.priority else deque()
+        self._ordinary: deque[Any] | PriorityQueue = _queue(spec.priority)
         self._control: deque[Any] = deque()
         self._max = spec.max_messages
         self._low = self._max - max(1, min(self._max // 8, _LET_IN))
@@ -188,6 +93,7 @@ class ActorInbox(Waiter):
         self._bytes = 0
         self._stop_first = spec.stop_first
         self._stopped: threading.Event | None = None
+        self.is_stopped = False
         self._is_closed = False
         self._is_entered = False
         self._slot = Envelope[Any](None)
@@ -208,6 +114,27 @@ class ActorInbox(Waiter):
     def ready(self) -> bool:
         """Whether `get` has something to give."""
         return bool(self._ordinary) or bool(self._control)
+
+    def tell(self, message: Any) -> None:
+        """Add a message of this process that is not asked, as itself: an envelope costs time.
+
+        Raises:
+            ActorDeadError: the actor has stopped.
+            MailboxFull: there is no room (by the policy: at once, or after the waiting time).
+        """
+        if self.is_stopped:
+            raise ActorDeadError(f"{self.name} not found")
+        if message.__class__ in _WRAPPED:
+            self.put(Envelope(message))
+            return
+        ordinary = self._ordinary
+        if len(ordinary) >= self._max:
+            self._make_room()
+        ordinary.append(message)
+        if self._is_closed:
+            self._refuse_rest()
+        if self.state:
+            self.wake()
 
     def put(self, envelope: Envelope[Any]) -> None:
         """Add a message of this process.
@@ -280,10 +207,15 @@ class ActorInbox(Waiter):
                 continue
             if self._blocked and len(self._ordinary) <= self._low:
                 self._let_in()
+            slot = self._slot
+            slot.reply_to = None
             if item.__class__ is not list:
-                self._reply = item.reply_to
-                local: Envelope[Any] = item
-                return local
+                if item.__class__ is Envelope:
+                    self._reply = item.reply_to
+                    local: Envelope[Any] = item
+                    return local
+                slot.message = item
+                return slot
             port = item[0]
             port.used += 1
             port.used_bytes += item[1]
@@ -291,17 +223,19 @@ class ActorInbox(Waiter):
                 self._count_bytes(-item[1])
             if port.used >= port.quantum or port.used_bytes >= port.quantum_bytes:
                 port.grant()
-            slot = self._slot
-            if len(item) > _LANE_RECORD:
-                if item[5] < self._clock():
-                    self._note_expired(item)
-                    continue
-                self._record = item
-                self._reply = slot.reply_to = port.reply(item[4], item[5])
-            else:
-                slot.reply_to = None
             slot.message = item[3]
+            if len(item) > _LANE_RECORD and not self._take_request(item):
+                continue
             return slot
+
+    def _take_request(self, record: list[Any]) -> bool:
+        """Have the answer to a record go where it came from; False when it is too late for one."""
+        if record[5] < self._clock():
+            self._note_expired(record)
+            return False
+        self._record = record
+        self._reply = self._slot.reply_to = record[0].reply(record[4], record[5])
+        return True
 
     def empty(self) -> bool:
         """Whether nothing waits.
@@ -403,7 +337,7 @@ class ActorInbox(Waiter):
             port.give_back(size_bytes)
             reply = port.reply(item[4], item[5]) if len(item) > _LANE_RECORD else None
         else:
-            reply = item.reply_to
+            reply = item.reply_to if item.__class__ is Envelope else None
         if message.__class__ is ActorStop:
             if reply is not None:
                 reply.set(None)
@@ -417,6 +351,12 @@ class ActorInbox(Waiter):
         self._dead_letters.add(self.name, _message(record), "expired", record[1])
 
 
+def _queue(priority: Callable[[Any], int] | None) -> deque[Any] | PriorityQueue:
+    return PriorityQueue(lambda item: priority(_message(item))) if priority else deque()
+
+
 def _message(item: Any) -> Any:
-    """What an envelope or a record says."""
-    return item[3] if item.__class__ is list else item.message
+    """What an envelope, a record or a bare message says."""
+    if item.__class__ is list:
+        return item[3]
+    return item.message if item.__class__ is Envelope else item

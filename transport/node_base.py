@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .control import Handler
-    from .inbox import MailboxSpec
+    from .mailbox_spec import MailboxSpec
     from .session import Session
     from .waiter import Parking, Waiter
 

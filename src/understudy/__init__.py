@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from understudy.transport.errors import DeadlockError as DeadlockError
     from understudy.transport.errors import MailboxFull as MailboxFull
     from understudy.transport.errors import RemoteError as RemoteError
-    from understudy.transport.inbox import MailboxSpec as MailboxSpec
+    from understudy.transport.mailbox_spec import MailboxSpec as MailboxSpec
 
     __version__: str
 
@@ -53,7 +53,7 @@ _PLACES = {
     "DeadlockError": "understudy.transport.errors",
     "Down": "understudy.supervision.watch",
     "MailboxFull": "understudy.transport.errors",
-    "MailboxSpec": "understudy.transport.inbox",
+    "MailboxSpec": "understudy.transport.mailbox_spec",
     "MessageType": "understudy.transport",
     "Orchestrator": "understudy.orchestrator",
     "RemoteError": "understudy.transport.errors",

@@ -57,6 +57,57 @@ def test_messages_come_out_in_order() -> None:
     assert taken(box) == list(range(100))
 
 
+@pytest.mark.parametrize(
+    "message", [None, {}, "text", [1, 2, 3, 4, 5, 6, 7], (1,), Envelope("inner"), ActorStop]
+)
+def test_what_is_told_comes_out_as_it_is_whatever_its_class(message: object) -> None:
+    box = inbox()
+    box.tell(message)
+    taken_out = box.get()
+    assert taken_out.message is message
+    assert taken_out.reply_to is None
+
+
+def test_what_is_told_and_what_is_asked_keep_their_order() -> None:
+    box = inbox()
+    for number in range(10):
+        if number % 2:
+            box.tell(number)
+        else:
+            box.put(Envelope(number))
+    assert taken(box) == list(range(10))
+
+
+def test_a_stop_that_is_told_goes_out_first() -> None:
+    box = inbox()
+    box.tell("waits")
+    stop = ActorStop()
+    box.tell(stop)
+    assert taken(box) == [stop, "waits"]
+
+
+def test_told_messages_count_against_the_bounds_and_become_dead_letters() -> None:
+    letters = DeadLetters()
+    box = ActorInbox(
+        MailboxSpec(max_messages=1, overflow=Overflow.DROP_OLDEST), dead_letters=letters
+    )
+    box.tell("old")
+    box.tell("new")
+    assert taken(box) == ["new"]
+    assert [letter.message for letter in letters.letters()] == ["old"]
+    refusing = inbox(max_messages=1, overflow=Overflow.REJECT)
+    refusing.tell("first")
+    with pytest.raises(MailboxFull):
+        refusing.tell("second")
+
+
+def test_nothing_can_be_told_to_an_actor_that_has_stopped() -> None:
+    ref, _ = started()
+    ref.stop()
+    with pytest.raises(pykka.ActorDeadError, match="not found"):
+        ref.tell("late")
+
+
 def test_a_full_mailbox_refuses_at_once() -> None:
     box = inbox(max_messages=2, overflow=Overflow.REJECT)
     box.put(Envelope(1))
