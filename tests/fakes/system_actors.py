@@ -143,6 +143,14 @@ class AsksItsParent(Worker):
         self.words[0].ask("hello", timeout=20)
 
 
+class AsksBack(Worker):
+    """When it has fallen, asks in its next start who may be asking it."""
+
+    def on_start(self) -> None:
+        if self.incarnation() > 1:
+            self.downs.append(self.words[0].ask("hello", timeout=20))
+
+
 class Plain(pykka.ThreadingActor):
     use_daemon_thread = True
 

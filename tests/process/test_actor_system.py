@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 from fakes.system_actors import (
+    AsksBack,
     Chained,
     CountsStarts,
     Failing,
@@ -506,6 +508,17 @@ def test_waiting_for_a_human_is_no_deadlock(system: ActorSystem) -> None:
 def test_one_that_asks_in_its_start_who_waits_for_its_start(system: ActorSystem) -> None:
     with pytest.raises(ActorStartFailed, match="DeadlockError"):
         get(system.spawn(Spawning, process=True).proxy().spawn_child())
+
+
+def test_a_recovery_that_asks_its_asker_is_no_wait_without_end(system: ActorSystem) -> None:
+    asker = system.spawn(Worker, process=True)
+    asked = system.spawn(AsksBack, asker, process=True, restart="permanent")
+    os.kill(pid(asked), signal.SIGKILL)
+    # One of the two is refused: the asker, or the start of the one it asks, which is tried again.
+    with contextlib.suppress(pykka.ActorDeadError, DeadlockError):
+        assert get(asker.proxy().proxy_ask(asked)) == "hello"
+    eventually(lambda: is_incarnation(asked, 2) or is_incarnation(asked, 3))
+    assert get(asker.proxy().proxy_ask(asked)) == "hello"
 
 
 def test_a_busy_net_of_asks_raises_no_alarm(system: ActorSystem) -> None:
