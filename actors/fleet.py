@@ -16,6 +16,7 @@ import pykka
 
 from understudy.transport import Agent2AgentProtocol, UnixSocketChannel
 
+from .egress.plan import prepare_ways
 from .errors import FleetStopped, MachineNotReady
 from .fleet_places import ORCHESTRATOR, FleetBase, FleetPlaces, Upstream
 from .fleet_specs import (
@@ -165,6 +166,7 @@ class Fleet:
         for agent_id in self.agent_ids():
             # The container's user must enter it; the folder above is closed to everybody else.
             places.socket_dir(agent_id).mkdir(mode=0o755)
+        prepare_ways(self.settings, places, self.agent_ids())
         self._undo.append(partial(os.close, lock))
         self.store = TaskStore(self._base.state_dir / "tasks.db")
         self._undo.append(self.store.close)

@@ -62,6 +62,10 @@ class FleetPlaces:
         """The folder mounted into that agent's containers."""
         return self.run_dir / agent_id
 
+    def egress_dir(self, agent_id: str, number: int) -> Path:
+        """The folder of that agent's way out of that number; see `egress.plan`."""
+        return self.run_dir / f"{agent_id}-e{number}"
+
     def api_socket(self, agent_id: str) -> Path:
         """The gateway's socket for that agent."""
         return self.socket_dir(agent_id) / SOCKET_NAME

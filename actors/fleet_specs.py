@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.supervision import Backoff, ChildSpec, Restart, Strategy, SupervisorSpec
 
 from .bus import bus_args
+from .egress.plan import doors_args, seat_args
 from .failure import PERMANENT_KINDS, UNCOUNTED_KINDS
 from .gateway.from_settings import cli_env
 from .team.roles import Roles, agent_name
@@ -46,6 +47,7 @@ def agent_spec(
         "conversations": str(places.conversations),
         "keep_contexts": settings.storage.keep_contexts,
         "socket_dir": str(places.socket_dir(agent_id)),
+        "egress": seat_args(settings, places, agent_id),
         "owner": list(owner) if owner else None,
         "memory": agent.container_memory,
         "cpus": agent.container_cpu,
@@ -100,6 +102,7 @@ def gateway_spec(
             "upstream": url,
             "credentials": credentials.to_wire(),
             "agents": {agent: str(places.api_socket(agent)) for agent in agents},
+            "egress": doors_args(settings, places, agents),
             **desk,
         },
         restart=Restart.PERMANENT,

@@ -226,10 +226,8 @@ class RootActor(pykka.ThreadingActor):
         match message:
             case ChildEvent():
                 self._on_child(message)
-            case AgentMessage(payload={"kind": "usage", "agent_id": str(agent_id)}):
-                self._roster.count_usage(agent_id, message.payload)
-            case AgentMessage(payload={"kind": "waiting", "agent_id": str(agent_id)}):
-                self._roster.note_waiting(agent_id, message.payload.get("waits_for"))
+            case AgentMessage(payload={"kind": "usage" | "waiting" | "egress"}):
+                self._roster.note_report(message.payload)
             case AgentMessage() if self._roster.is_stale(message):
                 self._roster.count_stale(message)
             case AgentMessage(message_type=MessageType.STATUS_UPDATE):

@@ -19,6 +19,8 @@ _SERVICE_STATES = {
     "starting": "starting", "ready": "ready", "exited": "down", "restarting": "down",
     "gave_up": "failed", "stopped": "stopped",
 }  # fmt: skip
+_EGRESS_SUMS = ("connections", "refused", "sent_bytes", "received_bytes")
+_MAX_HOSTS = 100
 
 
 @dataclass(slots=True)
@@ -43,6 +45,8 @@ class AgentRecord:
     suspended: bool = False
     renewing: bool = False
     usage: dict[str, int] = field(default_factory=dict[str, int])
+    # What it reached beside the API, or wanted to, by host and port.
+    egress: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     # Why the gateway holds a request of it: rate_limit, overloaded, api_down, budget or None.
     waits_for: str | None = None
 
@@ -80,6 +84,26 @@ class AgentRecord:
         if self.state == "starting":
             self.state = "warming"
 
+    def count_usage(self, tokens: dict[str, Any]) -> None:
+        """Add what the gateway counted for one request."""
+        usage = self.usage
+        usage["requests"] = usage.get("requests", 0) + 1
+        for name in ("input_tokens", "output_tokens"):
+            usage[name] = usage.get(name, 0) + int(tokens.get(name) or 0)
+
+    def count_egress(self, passage: dict[str, Any]) -> None:
+        """Add one connection that it made, or wanted to make, beside those to the API."""
+        hosts = self.egress
+        host = str(passage.get("host") or "no host")
+        # Names are the agent's to choose: they must not fill this process.
+        if host not in hosts and len(hosts) >= _MAX_HOSTS:
+            host = "others"
+        sums = hosts.setdefault(host, dict.fromkeys(_EGRESS_SUMS, 0))
+        sums["connections"] += 1
+        sums["refused"] += passage.get("refused") is not None
+        sums["sent_bytes"] += int(passage.get("sent_bytes") or 0)
+        sums["received_bytes"] += int(passage.get("received_bytes") or 0)
+
     def to_status(self) -> dict[str, Any]:
         """The record as `get_agent_status` shows it; the first three keys are the brief's."""
         return {
@@ -99,6 +123,7 @@ class AgentRecord:
             "suspended": self.suspended,
             "stale_messages": self.stale_messages,
             "usage": dict(self.usage),
+            "egress": {host: dict(sums) for host, sums in self.egress.items()},
         }
 
 
@@ -177,16 +202,15 @@ class Roster:
         if agent := self._agents.get(message.sender_id):
             agent.stale_messages += 1
 
-    def note_waiting(self, agent_id: str, why: str | None) -> None:
-        """Keep what an agent's request waits for at the gateway; None when it waits no more."""
-        if agent_id in self._agents:
-            self._agents[agent_id].waits_for = why
-
-    def count_usage(self, agent_id: str, tokens: dict[str, Any]) -> None:
-        """Add what the gateway counted for one request of the agent."""
-        if agent_id not in self._agents:
+    def note_report(self, report: dict[str, Any]) -> None:
+        """Keep what the gateway tells of an agent: `usage`, `waiting` or `egress`."""
+        agent = self._agents.get(str(report.get("agent_id")))
+        if agent is None:
             return
-        usage = self._agents[agent_id].usage
-        usage["requests"] = usage.get("requests", 0) + 1
-        for name in ("input_tokens", "output_tokens"):
-            usage[name] = usage.get(name, 0) + int(tokens.get(name) or 0)
+        match report["kind"]:
+            case "waiting":
+                agent.waits_for = report.get("waits_for")
+            case "usage":
+                agent.count_usage(report)
+            case _:
+                agent.count_egress(report)

@@ -21,6 +21,7 @@ from .claude.trace import PROJECT_PARTS
 from .claude.transcript import leftovers, settle_and_archive
 from .places import Places
 from .podman import Container, ContainerSpec, container_name, run_podman
+from .podman.argv import with_egress
 from .taking_up import Fate, Opened, fate_of, take_up
 from .tasks.rows import Conversation
 from .team.roles import Roles
@@ -45,7 +46,7 @@ class SeatPlan:
     """What every container of one agent has in common.
 
     `conversations` holds their folders (see `Places`), of finished tasks at most `keep_contexts`;
-    `socket_dir` is mounted for the way out.
+    `socket_dir` is mounted for the way to the API, `egress` says by role which folder for others.
     """
 
     run_id: str
@@ -54,6 +55,7 @@ class SeatPlan:
     image: str
     conversations: Path
     socket_dir: Path
+    egress: Mapping[str, Any]
     owner: tuple[int, int] | None
     memory: str
     cpus: str
@@ -320,7 +322,7 @@ class Seat:
             append_system_prompt=manner.system_prompt,
             asks_permission=manner.asks,
         )
-        return ContainerSpec(
+        spec = ContainerSpec(
             name=name,
             image=manner.image or plan.image,
             command=cli_argv(cli, session_id=opened.session_id, resume=opened.resumes),
@@ -336,3 +338,6 @@ class Seat:
             env={**CLI_ENV, **plan.cli_env},
             hostname=plan.agent_id.replace("_", "-"),
         )
+        way = plan.egress.get(manner.role or "")
+        # Only a command can make use of it.
+        return with_egress(spec, way) if way and "Bash" in role.tools else spec

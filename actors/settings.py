@@ -28,6 +28,9 @@ Dollars = Annotated[
 TaskTypeName = Literal["code_review", "refactor", "test_generation", "analysis", "generic"]
 LimitName = Literal["memory", "pids", "cpu"]
 
+Hosts = Annotated[
+    tuple[Name, ...], Meta(description='a list of hosts, such as ["example.org", "*.example.com"]')
+]
 ToolName = Literal["Bash", "Edit", "Glob", "Grep", "NotebookEdit", "Read", "Write"]
 # The CLI needs 128 MB for one turn with a command; with 96 MB it is killed.
 Memory = Annotated[
@@ -145,6 +148,20 @@ class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     credential_command: Name | None = None
 
 
+class EgressSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What agents may reach beside the Messages API, by name."""
+
+    allow: Hosts = ()
+    allow_addresses: Annotated[
+        tuple[Name, ...], Meta(description="a list of addresses, such as [10.0.0.0/8]")
+    ] = ()
+    max_connections: Annotated[
+        int, Meta(ge=1, le=1024, description="a whole number from 1 to 1024")
+    ] = 32
+    max_bytes: Count = 1_000_000_000
+    max_time: Seconds = 600.0
+
+
 class BudgetSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What may be spent at most: null is no limit."""
 
@@ -225,6 +242,7 @@ class RoleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     deny: Annotated[
         tuple[Name, ...], Meta(description='a list of the CLI\'s rules, such as ["Bash(rm *)"]')
     ] = ()
+    egress: Hosts | None = None
     image: Name | None = None
     count: Annotated[int, Meta(ge=1, le=256, description="a whole number from 1 to 256")] | None = (
         None
@@ -242,6 +260,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     task_queue: TaskQueueSettings = TaskQueueSettings()
     supervision: SupervisionSettings = SupervisionSettings()
     gateway: GatewaySettings = GatewaySettings()
+    egress: EgressSettings = EgressSettings()
     budget: BudgetSettings = BudgetSettings()
     storage: StorageSettings = StorageSettings()
     roles: dict[str, RoleSettings] = {}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..bus import join_bus
+from ..egress.doors import EgressDoors
 from ..errors import AgentError
 from .bus import GatewayBus
 from .client import UpstreamClient
@@ -49,6 +50,7 @@ class GatewayPlan:
         bus: the path of the bus's socket.
         name: the gateway's name on the bus.
         desk: limits, budgets, ledger; see `DeskPlan`.
+        egress: the agents' other ways out; see `EgressDoors`.
     """
 
     upstream: str
@@ -57,6 +59,7 @@ class GatewayPlan:
     bus: str
     name: str
     desk: DeskPlan
+    egress: Mapping[str, Any]
 
     @classmethod
     def from_args(cls, args: Mapping[str, Any]) -> GatewayPlan:
@@ -72,6 +75,7 @@ class GatewayPlan:
             bus=args["bus"],
             name=args.get("name", "gateway"),
             desk=DeskPlan.from_args(args),
+            egress=args.get("egress") or {},
         )
 
 
@@ -123,17 +127,20 @@ class _Gateway:
         self._upstream = UpstreamClient(plan.upstream, os.environ)
         self._desk = make_desk(plan.desk, self._upstream, plan.credentials, self._bus.report)
         self._doors = Doors(self._desk)
+        self._egress = EgressDoors(plan.egress, self._bus.report)
 
     async def serve(self) -> None:
         self._bus.start()
         for agent_id, path in self._plan.agents.items():
             await self._doors.open(agent_id, path)
+        await self._egress.open()
         self._context.ready({"agents": self._doors.agents})
         await self._stop.wait()
         if self._is_lost:
             raise BusLost(self._plan.bus)
 
     async def close(self) -> None:
+        await self._egress.close()
         await self._doors.close_all()
         self._desk.gate.close()
         self._desk.accounts.close()

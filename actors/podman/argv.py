@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..egress.container import EGRESS_ENV, with_way_out
 from .machine import Machine
 from .names import name_labels
 from .promise import (
@@ -34,7 +35,7 @@ _DEFAULT_LIFETIME_S = 24 * 3600
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """A container with one program in it, cut off from the machine but for three folders.
+    """A container with one program in it, cut off from the machine but for three or four folders.
 
     Attributes:
         name: see `container_name`.
@@ -51,6 +52,8 @@ class ContainerSpec:
         labels: beside those that the name and the owner give.
         env: environment of the program.
         hostname: name inside; "" takes podman's choice.
+        egress_dir: mounted at /run/egress, read-only: the socket of a way out; None for none.
+        egress_hosts: what can be reached by it.
         missing_limits: limits of `LIMIT_NAMES` that need not be kept where the machine cannot.
     """
 
@@ -68,7 +71,20 @@ class ContainerSpec:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     hostname: str = ""
+    egress_dir: Path | None = None
+    egress_hosts: tuple[str, ...] = ()
     missing_limits: tuple[str, ...] = ()
+
+
+def with_egress(spec: ContainerSpec, way: Mapping[str, Any]) -> ContainerSpec:
+    """The same with a way out; `way` is one of `egress.plan.seat_args`."""
+    return replace(
+        spec,
+        command=with_way_out(spec.command),
+        env={**spec.env, **EGRESS_ENV},
+        egress_dir=Path(way["folder"]),
+        egress_hosts=tuple(way["hosts"]),
+    )
 
 
 def run_argv(

@@ -6,6 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..egress.container import EGRESS, EGRESS_SOCKET_NAME
 from .promise import (
     API_SOCKET_NAME,
     SHM_BYTES,
@@ -123,13 +124,16 @@ def sockets_finding(
         sockets: paths in the container at which there are some.
         bound_here: paths of the sockets that are bound outside of the container.
     """
+    known = [f"{SOCKETS}/{API_SOCKET_NAME}"]
+    if promise.egress_hosts:
+        known.append(f"{EGRESS}/{EGRESS_SOCKET_NAME}")
     wrong: list[str] = []
     for path in sorted(sockets):
-        if path == f"{SOCKETS}/{API_SOCKET_NAME}":
+        if path in known:
             continue
-        if path.startswith(f"{SOCKETS}/") or _outside(promise, path) in bound_here:
+        if path.startswith((f"{SOCKETS}/", f"{EGRESS}/")) or _outside(promise, path) in bound_here:
             wrong.append(path)
-    return judged("sockets", f"{SOCKETS}/{API_SOCKET_NAME} alone, beside its own", wrong)
+    return judged("sockets", f"{' and '.join(known)} alone, beside its own", wrong)
 
 
 def _outside(promise: Promise, path: str) -> str:

@@ -12,11 +12,13 @@ from .argv import SECCOMP_PROFILE
 from .audit import MASKED, READ_ONLY, Finding, compare, sockets_finding
 from .canary import MIN_SECRET_CHARS, Search
 from .command import run_podman
+from .egress_probe import egress_command, egress_finding
 from .facts import collect
 from .probe import PROBES, probe_command, probe_finding
 from .promise import PROMISE_LABEL, Promise
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping, Sequence
 
     from .facts import Facts
@@ -67,6 +69,7 @@ def audit_container(
         return [
             *compare(promise, facts, _image_env(about, env)),
             _probe(name, env),
+            _egress(name, promise, env),
             sockets_finding(promise, search.sockets, _bound_sockets()),
             search.finding(known=secrets is not None),
         ]
@@ -127,9 +130,7 @@ def _probe(name: str, env: Mapping[str, str]) -> Finding:
     command = probe_command(os.uname().machine)
     if command is None:
         return Finding(what, promised, f"{os.uname().machine} is not known here", "unknown")
-    # A client that dies would leave the program running: it is bounded inside.
-    bounded = ("timeout", "-k", "1", f"{_PROBE_S:g}", *command)
-    done = run_podman(*("exec", name, *bounded), timeout_s=_PODMAN_S, env=env, check=False)
+    done = _exec(name, command, env)
     try:
         errnos: list[int] = json.loads(done.stdout)
     except ValueError:
@@ -139,6 +140,19 @@ def _probe(name: str, env: Mapping[str, str]) -> Finding:
         return Finding(what, promised, "an answer of another length", "unknown")
     profile: dict[str, Any] = json.loads(SECCOMP_PROFILE.read_text(encoding="utf-8"))
     return probe_finding(profile, errnos)
+
+
+def _egress(name: str, promise: Promise, env: Mapping[str, str]) -> Finding:
+    said = _exec(name, egress_command(), env).stdout if promise.egress_hosts else ""
+    return egress_finding(promise, said)
+
+
+def _exec(
+    name: str, command: Sequence[str], env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    # A client that dies would leave the program running: it is bounded inside.
+    bounded = ("timeout", "-k", "1", f"{_PROBE_S:g}", *command)
+    return run_podman(*("exec", name, *bounded), timeout_s=_PODMAN_S, env=env, check=False)
 
 
 def _bound_sockets() -> set[str]:

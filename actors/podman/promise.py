@@ -14,6 +14,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..egress.container import EGRESS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,7 +38,7 @@ _NPROC = 16384
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 # As go-units' RAMInBytes reads it: "2g", "2GB" and "2GiB" are the same.
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)(?:i?b)?")
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Promise:
         nproc: RLIMIT_NPROC.
         env_names: variables of the program, beside those that the image and podman bring.
         command_hash: see `command_hash`.
+        egress_hosts: what can be reached beside the Messages API.
         missing_limits: names of `LIMIT_NAMES` that lack on this machine, as was allowed.
     """
 
@@ -88,6 +91,7 @@ class Promise:
     env_names: tuple[str, ...]
     command_hash: str
     missing_limits: tuple[str, ...] = ()
+    egress_hosts: tuple[str, ...] = ()
 
     def to_label(self) -> str:
         """As the value of `PROMISE_LABEL`."""
@@ -105,7 +109,7 @@ class Promise:
             if data.pop("version") != _VERSION:
                 raise ValueError("of another version of understudy")
             mounts = [Mount(m["source"], m["target"], tuple(m["options"])) for m in data["mounts"]]
-            for name in ("env_names", "missing_limits"):
+            for name in ("env_names", "missing_limits", "egress_hosts"):
                 data[name] = tuple(data[name])
             data["mounts"] = tuple(mounts)
             return cls(**data)
@@ -131,6 +135,7 @@ def promise_of(spec: ContainerSpec, machine: Machine) -> Promise:
         env_names=tuple(sorted({"HOME", *spec.env})),
         command_hash=command_hash(spec.command),
         missing_limits=tuple(n for n in spec.missing_limits if n in machine.unkept_limits),
+        egress_hosts=spec.egress_hosts,
     )
 
 
@@ -161,4 +166,7 @@ def _mounts(spec: ContainerSpec) -> tuple[Mount, ...]:
     if spec.socket_dir is not None:
         options = ("ro", "nosuid", "nodev", "noexec")
         mounts.append(Mount(str(spec.socket_dir.absolute()), SOCKETS, options))
+    if spec.egress_dir is not None:
+        options = ("ro", "nosuid", "nodev", "noexec")
+        mounts.append(Mount(str(spec.egress_dir.absolute()), EGRESS, options))
     return tuple(mounts)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from understudy.actors.egress.rules import InvalidEgress, check_egress
 from understudy.actors.gateway.from_settings import InvalidBudget, check_budget
 from understudy.actors.gateway.prices import InvalidPrices
 from understudy.actors.settings import Settings
@@ -70,7 +71,8 @@ class Configuration(MutableMapping[str, Any]):
         try:
             check_budget(settings)
             check_roles(settings)
-        except (InvalidBudget, InvalidRole) as error:
+            check_egress(settings)
+        except (InvalidBudget, InvalidEgress, InvalidRole) as error:
             raise ConfigurationError(*self._place(error.key), error.key, error.reason) from None
         except InvalidPrices as error:
             key = "budget.prices_file"

@@ -12,6 +12,7 @@ from understudy.actors.podman import ContainerSpec
 from understudy.actors.podman.argv import SECCOMP_PROFILE
 from understudy.actors.podman.audit import Finding, compare, exit_code, sockets_finding
 from understudy.actors.podman.canary import Search
+from understudy.actors.podman.egress_probe import egress_finding
 from understudy.actors.podman.facts import (
     CAPABILITY_SETS,
     EnvFact,
@@ -210,6 +211,24 @@ def test_sockets_that_lead_out_are_told_from_those_of_the_container() -> None:
     finding = sockets_finding(PROMISE, seen, {"/run/u/work/theirs", "/tmp/own"})
     assert finding.found == "/run/agent/x; /work/theirs"
     assert sockets_finding(PROMISE, seen[:3], ()).verdict == "ok"
+
+
+def test_a_way_out_is_promised_by_its_hosts_and_its_socket_may_be_there() -> None:
+    seen = ["/run/agent/api.sock", "/run/egress/egress.sock"]
+    assert sockets_finding(PROMISE, seen, ()).found == "/run/egress/egress.sock"
+    way = replace(PROMISE, egress_hosts=("a.org:443",))
+    assert sockets_finding(way, seen, ()).verdict == "ok"
+    assert sockets_finding(way, [*seen, "/run/egress/x"], ()).found == "/run/egress/x"
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [("403\n", "ok"), ("200\n", "DIFFERS"), ("no answer: x", "unknown"), ("", "unknown")],
+)
+def test_a_way_out_that_lets_anybody_through_is_told(said: str, verdict: str) -> None:
+    way = replace(PROMISE, egress_hosts=("a.org:443",))
+    assert egress_finding(way, said).verdict == verdict
+    assert egress_finding(PROMISE, "").verdict == "ok"
 
 
 def test_a_promise_crosses_as_a_label() -> None:

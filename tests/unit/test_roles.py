@@ -164,7 +164,7 @@ def test_a_role_changes_the_container_and_the_command_line(roles: Roles, tmp_pat
     fields: dict[str, Any] = dict.fromkeys(names, 1)
     fields |= {"run_id": "r", "agent_id": "agent_001", "image": "i", "memory": "2g", "cpus": "1"}
     fields |= {"model": None, "cli_env": {}, "podman_env": {}, "roles": roles.to_wire()}
-    fields |= {"conversations": tmp_path}
+    fields |= {"conversations": tmp_path, "egress": {"": {"folder": "/e", "hosts": ["a.org:443"]}}}
     seat = Seat(SeatPlan(**fields), on_event=lambda _: None)
     opened = Opened(Workspace(tmp_path), "s")
 
@@ -175,6 +175,9 @@ def test_a_role_changes_the_container_and_the_command_line(roles: Roles, tmp_pat
     review, plain = spec("code_review@reviewer"), spec("code_review")
     assert (review.memory, review.cpus) == ("512m", "0.5")
     assert (plain.memory, plain.cpus) == ("2g", "1")
+    # A way out is for who runs commands, and for the roles that have one.
+    assert (plain.egress_dir, spec("generic").egress_hosts) == (None, ("a.org:443",))
+    assert spec("generic@reviewer").egress_dir is None
     assert {"--model=claude-sonnet-4-5", "--append-system-prompt=prove it", "--max-turns=4"} <= set(
         review.command
     )

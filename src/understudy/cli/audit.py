@@ -58,11 +58,15 @@ def audit(agent: str, config_path: str | None, settings: tuple[str, ...], as_jso
     secrets = known_secrets(config.settings, environments_above(agents[agent]["pid"]))
     findings = audit_container(container, env=env, secrets=secrets)
     code = exit_code(findings)
+    reached: dict[str, dict[str, int]] = agents[agent]["egress"]
     if as_json:
-        lines = [finding.to_dict() for finding in findings]
-        print_json({"agent": agent, "container": container, "exit_code": code, "lines": lines})
+        print_json({
+            "agent": agent, "container": container, "exit_code": code,
+            "lines": [finding.to_dict() for finding in findings], "egress": reached,
+        })  # fmt: skip
     else:
         _show(container, findings)
+        _show_reached(reached)
     return code
 
 
@@ -134,3 +138,12 @@ def _show(container: str, findings: list[Finding]) -> None:
     differing = sum(finding.verdict == "DIFFERS" for finding in findings)
     unknown = sum(finding.verdict == "unknown" for finding in findings)
     click.echo(f"{len(findings)} lines, {differing} differ, {unknown} unknown")
+
+
+def _show_reached(hosts: Mapping[str, Mapping[str, int]]) -> None:
+    """What the agent has reached beside the API, and was refused, since the service started."""
+    for host, sums in sorted(hosts.items()):
+        click.echo(
+            f"egress   {host}: {sums['connections']} connections, {sums['refused']} of them refused"
+            f" or cut, {sums['sent_bytes']} bytes out, {sums['received_bytes']} in"
+        )
