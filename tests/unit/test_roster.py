@@ -23,8 +23,9 @@ def test_what_an_agent_reached_is_summed_up_by_host() -> None:
 
 def test_names_that_an_agent_makes_up_take_no_room_without_end() -> None:
     roster = Roster(["agent_000"])
-    for number in range(1000):
-        hosts = reached(roster, f"h{number}.org:443", refused="no")
+    for number in range(999):
+        reached(roster, f"h{number}.org:443", refused="no")
+    hosts = reached(roster, "one.more:443", refused="no")
     assert len(hosts) == 101
     assert hosts["others"]["connections"] == 900
 
