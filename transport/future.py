@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from _thread import get_ident
-from typing import TYPE_CHECKING, Any, cast
+from _thread import allocate_lock, get_ident
+from typing import TYPE_CHECKING, Any
 
 import pykka
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     ExcInfo = (
         tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
     )
+
+
+_CLAIM = allocate_lock()
 
 
 class _FutureWaiter(Waiter):
@@ -54,6 +57,8 @@ class AskFuture(Waiter, pykka.Future[Any]):
     on_expired: Callable[[AskFuture], None] | None = None
     _value: Any = None
     _error: BaseException | None = None
+    _first = 0
+    """The thread that waits by way of the future itself."""
     _others: set[Waiter] | None = None
     """Those that wait besides the first, which waits by way of the future itself."""
 
@@ -127,8 +132,9 @@ class AskFuture(Waiter, pykka.Future[Any]):
             limit_s = time.monotonic() + timeout
             until_s = limit_s if until_s is None else min(until_s, limit_s)
         me = get_ident()
-        # An atomic step: of two threads one is the first.
-        if self.__dict__.setdefault("_first", me) == me:
+        with _CLAIM:  # of two threads one is the first
+            first = self._first = self._first or me
+        if first == me:
             if waiting.is_observed():
                 is_ready = self._park(self, until_s)
             else:
@@ -140,7 +146,10 @@ class AskFuture(Waiter, pykka.Future[Any]):
 
     def _park_besides(self, until_s: float | None) -> bool:
         waiter = _FutureWaiter(self)
-        others = cast("set[Waiter]", self.__dict__.setdefault("_others", set()))
+        with _CLAIM:
+            others = self._others
+            if others is None:
+                others = self._others = set()
         others.add(waiter)
         try:
             return self._park(waiter, until_s)

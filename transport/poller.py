@@ -175,7 +175,11 @@ class Poller:
                 try:
                     is_ready = self._poll_for(waiter, until_s)
                 finally:
-                    self._leave()
+                    # Nobody may have the role next: the service thread will look.
+                    self._role.release()
+                    self._activity += 1
+                    if self._sleepers or not self._is_ticking:
+                        self.wake_service()
                 if is_ready:
                     return True
             else:
@@ -236,13 +240,6 @@ class Poller:
             with self._fd_lock:
                 if self._wake_fd >= 0:
                     os.eventfd_write(self._wake_fd, 1)
-
-    def _leave(self) -> None:
-        """Give the role up. Nobody may have it next: the service thread will look."""
-        self._role.release()
-        self._activity += 1
-        if self._sleepers or not self._is_ticking:
-            self.wake_service()
 
     def _let_go(self) -> None:
         """Wake the sleepers; more than once, for one that is just about to fall asleep."""

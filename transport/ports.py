@@ -86,11 +86,10 @@ class WireReply:
     Looks like a future to pykka, and sends in the actor's own thread.
     """
 
-    __slots__ = ("_corr", "_deadline_s", "_inbox", "_is_done", "_session")
+    __slots__ = ("_corr", "_deadline_s", "_is_done", "_port")
 
     def __init__(self, port: ActorPort, corr: int, deadline_s: float) -> None:
-        self._session = port.session
-        self._inbox = port.inbox
+        self._port = port
         self._corr = corr
         self._deadline_s = deadline_s
         self._is_done = False
@@ -102,9 +101,10 @@ class WireReply:
             EncodeError, FrameTooLarge: it cannot be said; pykka then sends that as the answer.
         """
         if not self._is_done:
+            port = self._port
             # An actor that has nothing else to do would flush it right after.
-            now = not self._inbox.ready()
-            self._session.answer((wire.REPLY, self._corr, value), self._deadline_s, now=now)
+            now = not port.inbox.ready()
+            port.session.answer((wire.REPLY, self._corr, value), self._deadline_s, now=now)
             self._is_done = True
 
     def set_exception(self, exc_info: Any = None) -> None:
@@ -113,10 +113,11 @@ class WireReply:
             return
         self._is_done = True
         error = (exc_info or sys.exc_info())[1] or RuntimeError("no exception was given")
+        session = self._port.session
         try:
-            self._session.answer_error(self._corr, error, self._deadline_s)
+            session.answer_error(self._corr, error, self._deadline_s)
         except (EncodeError, FrameTooLarge) as problem:
-            self._session.answer_error(self._corr, problem, self._deadline_s)
+            session.answer_error(self._corr, problem, self._deadline_s)
 
 
 class ActorPort:

@@ -150,14 +150,11 @@ class RemoteRef(pykka.ActorRef[Any]):
             or self.is_dead
         ):
             outlet = self._way(None)
-        for _ in range(_TRIES):
-            try:
-                outlet.session.post_to(outlet, (wire.TELL, self._id, form, body))
-            except LinkClosed:
-                outlet = self._way(None)
-            else:
-                return
-        raise ActorLost(str(self), "its links end as soon as they are made")
+        record = (wire.TELL, self._id, form, body)
+        try:
+            outlet.session.post_to(outlet, record)
+        except LinkClosed:
+            self._post_again(record)
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
         """Send a message, and wait for the answer or get its future.
@@ -200,14 +197,32 @@ class RemoteRef(pykka.ActorRef[Any]):
             chain: who waits for the sender, and the sender.
             now: the sender will wait for it now, so nothing is to be collected.
         """
-        future.corr = next(waiting.serial)
+        corr = future.corr = next(waiting.serial)
         future.deadline_s = deadline_s
         future.ref = self
+        form, body = wire.RAW, message
         try:
-            if message.__class__ is ActorStop:
-                self._send_stop(future)
-            else:
-                self._send_ask(message, future, chain, now=now)
+            if message.__class__ is not dict and isinstance(message, tuple):
+                if type(cast("object", message)) is ActorStop:
+                    self._send_stop(future)
+                    return
+                form, body = to_form(message)
+            record: tuple[Any, ...] = (wire.ASK, self._id, form, body, corr, deadline_s)
+            if chain:
+                record = (*record, chain)
+            outlet = self.outlet
+            if (
+                outlet is None
+                or outlet.room <= 0
+                or outlet.room_bytes <= 0
+                or outlet.session.clogged
+                or self.is_dead
+            ):
+                outlet = self._way(deadline_s)
+            try:
+                outlet.session.post_to(outlet, record, future, now=now)
+            except LinkClosed:
+                self._post_again(record, future, now=now)
         except (pykka.ActorDeadError, MailboxFull, PeerTooSlow) as error:
             future.fail(error)
 
@@ -241,29 +256,17 @@ class RemoteRef(pykka.ActorRef[Any]):
             self.actor_stopped.set()
             pykka.ActorRegistry.unregister(self)
 
-    def _send_ask(
-        self, message: Any, future: AskFuture, chain: tuple[str, ...], *, now: bool
+    def _post_again(
+        self, record: tuple[Any, ...], future: AskFuture | None = None, *, now: bool = False
     ) -> None:
-        form, body = to_form(message) if isinstance(message, tuple) else (wire.RAW, message)
-        outlet = self.outlet
-        if (
-            outlet is None
-            or outlet.room <= 0
-            or outlet.room_bytes <= 0
-            or outlet.session.clogged
-            or self.is_dead
-        ):
-            outlet = self._way(future.deadline_s)
-        record: tuple[Any, ...] = (wire.ASK, self._id, form, body, future.corr, future.deadline_s)
-        if chain:
-            record = (*record, chain)
-        for _ in range(_TRIES):
+        """Send over another link what a link that had just ended did not take."""
+        for _ in range(_TRIES - 1):
+            outlet = self._way(None if future is None else future.deadline_s)
             try:
                 outlet.session.post_to(outlet, record, future, now=now)
             except LinkClosed:
-                outlet = self._way(future.deadline_s)
-            else:
-                return
+                continue
+            return
         raise ActorLost(str(self), "its links end as soon as they are made")
 
     def _send_stop(self, future: AskFuture | None) -> None:

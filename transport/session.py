@@ -87,8 +87,16 @@ class Session:
                 data = self._encode(record)
             except UNSAYABLE as error:
                 raise EncodeError(str(error) or type(error).__name__) from error
-            if len(data) >= self._flush_bytes:
+            size_bytes = len(data)
+            if size_bytes >= self._flush_bytes:
                 self._check_size(data)
+            elif now and not self.out:
+                # One record by itself, for which somebody waits: no list, no joining.
+                self._traffic.sent += 1
+                self._transmit_one(
+                    _PACK_HEAD(size_bytes + wire.HEAD_BYTES, wire.ARRAY_32, 1) + data
+                )
+                return size_bytes
             return self._add(data, now=now)
 
     def post_ask(self, record: tuple[Any, ...], future: AskFuture | None) -> None:
@@ -113,7 +121,7 @@ class Session:
         with self.lock:
             if self.closed:
                 raise LinkClosed(self.peer, self.closed)
-            # As `wire.encode`, in place: every tell passes here.
+            # As `post`, in place: every message passes here.
             try:
                 data = self._encode(record)
             except UNSAYABLE as error:
@@ -140,15 +148,7 @@ class Session:
     def _add(self, data: bytes, *, now: bool) -> int:
         out = self.out
         size_bytes = len(data)
-        if not out:
-            if now and size_bytes < self._flush_bytes:
-                # One record by itself, for which somebody waits: no list, no joining.
-                self._traffic.sent += 1
-                self._transmit_one(
-                    _PACK_HEAD(size_bytes + wire.HEAD_BYTES, wire.ARRAY_32, 1) + data
-                )
-                return size_bytes
-        elif size_bytes >= self._flush_bytes:
+        if out and size_bytes >= self._flush_bytes:
             # A message of that size travels in a frame of its own, and is not copied again.
             self._send_out()
             out = self.out

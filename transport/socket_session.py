@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from .errors import DecodeError, FrameTooLarge
-from .poller import WRITE
+from .poller import READ, WRITE
 from .session import Session
 from .wire import FrameBuffer
 
@@ -70,12 +70,30 @@ class SocketSession(Session):
         return self._unsent_bytes + self._out_bytes
 
     def on_ready(self, events: int) -> None:
-        """Read and write what can be. In the thread with the role."""
+        """Read and write what can be, once round, so that a busy peer leaves the others their turn.
+
+        In the thread with the role.
+        """
         if events & WRITE:
             self._write_on()
             if events == WRITE:
                 return
-        self._read()
+        buffer = self._buffer
+        try:
+            while True:
+                count = self._recv_into(buffer.room or buffer.space())
+                if not count:
+                    self._ended("the other end closed the connection")
+                    return
+                for body in buffer.advance(count):
+                    self.take(body)
+                if buffer.oversize_bytes:
+                    limit_bytes = self.owner.limits.max_frame_bytes
+                    raise FrameTooLarge(buffer.oversize_bytes, limit_bytes)  # noqa: TRY301 - as `advance` does
+                if not buffer.large:
+                    return
+        except (OSError, FrameTooLarge, DecodeError) as error:
+            self._hindered(error)
 
     def close_socket(self) -> None:
         """Give the descriptor back."""
@@ -89,7 +107,7 @@ class SocketSession(Session):
         """See `Session`."""
         for _ in range(_LAST_READS):
             if not self.closed:
-                self._read()
+                self.on_ready(READ)
 
     def _backlog_bytes(self) -> int:
         return self.backlog_bytes
@@ -165,32 +183,17 @@ class SocketSession(Session):
                 sent -= len(part)
                 self._unsent.popleft()
 
-    def _read(self) -> None:
-        """Take what has come, once round, so that a busy peer leaves the others their turn."""
-        buffer = self._buffer
-        try:
-            while True:
-                count = self._recv_into(buffer.space())
-                if not count:
-                    self._ended("the other end closed the connection")
-                    return
-                for body in buffer.advance(count):
-                    self.take(body)
-                if buffer.oversize_bytes:
-                    limit_bytes = self.owner.limits.max_frame_bytes
-                    raise FrameTooLarge(buffer.oversize_bytes, limit_bytes)  # noqa: TRY301 - as `advance` does
-                if not buffer.large:
-                    return
-        except BlockingIOError:
-            return
-        except FrameTooLarge as error:
-            self.owner.traffic.oversize_frames += 1
-            self._ended(str(error))
-        except DecodeError as error:
-            self.owner.traffic.malformed += 1
-            self._ended(str(error))
-        except OSError as error:
+    def _hindered(self, error: OSError | FrameTooLarge | DecodeError) -> None:
+        if isinstance(error, BlockingIOError):
+            return  # there is no more to read now
+        if isinstance(error, OSError):
             self._ended(error.strerror or str(error))
+            return
+        if isinstance(error, FrameTooLarge):
+            self.owner.traffic.oversize_frames += 1
+        else:
+            self.owner.traffic.malformed += 1
+        self._ended(str(error))
 
     def _ended(self, reason: str) -> None:
         if self._buffer.pending_bytes:

@@ -155,14 +155,15 @@ def frame_head(count: int, size_bytes: int) -> bytes:
 class FrameBuffer:
     """Takes a stream in any split, and gives out whole frames. No I/O here; one thread at a time.
 
-    The receiver fills `space()`, then calls `advance`. A body that does not fit into the buffer
-    gets memory of its own, of exactly its size, once its length was checked.
+    The receiver fills `room or space()`, then calls `advance`. A body that does not fit into the
+    buffer gets memory of its own, of exactly its size, once its length was checked.
 
     Args:
         max_frame_bytes: the largest body.
         size: of the buffer.
 
     Attributes:
+        room: where the next bytes go, while nothing is half there; else None.
         large: the body with memory of its own that is being received, if one is.
         oversize_bytes: the length of a frame over the limit that follows what `advance` gave out.
     """
@@ -174,6 +175,7 @@ class FrameBuffer:
         self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0
+        self.room: memoryview | None = self._view
         self.large: bytearray | None = None
         self.oversize_bytes = 0
         self._large_got = 0
@@ -185,8 +187,6 @@ class FrameBuffer:
 
     def space(self) -> memoryview:
         """Where the next bytes go. What `advance` gave out before is invalid from now on."""
-        if not self._end and self.large is None:
-            return self._view
         if self.large is not None:
             return memoryview(self.large)[self._large_got :]
         start, end = self._start, self._end
@@ -208,6 +208,7 @@ class FrameBuffer:
             if self._large_got < len(self.large):
                 return ()
             large, self.large = self.large, None
+            self.room = self._view
             return (large,)
         if not self._end and count > _LENGTH.size:
             # One whole frame and no more is the rule where somebody waits for an answer.
@@ -231,6 +232,7 @@ class FrameBuffer:
             self._start = end
         if self._start == self._end:
             self._start = self._end = 0
+        self.room = None if self._end or self.large is not None else self._view
         return bodies
 
     def _begin_large(self, size: int) -> None:
