@@ -45,10 +45,12 @@ erlang:
 
 # Everything, beside the peers when they are installed; some half an hour on two CPUs.
 bench: $(VENV)/.made-dev machine
-	@$(BIN)/python -m bench run
+	@mkdir -p build
+	@$(BIN)/python -m bench run --json build/bench.json --picture build/bench.svg
 
 bench-messaging: $(VENV)/.made-dev
-	@$(BIN)/python -m bench run messaging curves
+	@mkdir -p build
+	@$(BIN)/python -m bench run messaging curves --json build/bench.json --picture build/bench.svg
 
 # Other people's libraries, for the benches alone: in an environment of their own, never in $(VENV).
 bench-peers: $(BENCH_VENV)/.made

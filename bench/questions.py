@@ -34,6 +34,8 @@ _LOCAL = ("understudy-local", "pykka")
 _CURVE_BYTES = 256 * MIB
 _CURVE_MESSAGES = 50_000
 _CURVE_ASKS = 8_000
+_CURVE_ROUNDS = 3
+"""At most: a curve shows how something grows, and is judged by no ratio."""
 
 
 @dataclass(frozen=True)
@@ -145,24 +147,24 @@ def curves() -> Iterator[Workload]:
     for count in (1, 2, 4, 8, 16, 32, 64):
         question = _rate(f"processes@{count}", "rounds of one ask to each actor process", "asks/s")
         job = Job("fan", max(_CURVE_ASKS // count, 100), workers=count)
-        yield Workload(question, job, ("understudy", "mp-pipe"))
+        yield Workload(question, job, ("understudy", "mp-pipe"), _CURVE_ROUNDS)
     for count in (1, 10, 100, 1_000):
         question = _rate(
             f"actors@{count}", "tells in turn to the actors of one process",
             subject="understudy-local", also=("kb_each", "start_us"),
         )  # fmt: skip
-        yield Workload(question, Job("actors", 50_000, workers=count), _LOCAL)
+        yield Workload(question, Job("actors", 50_000, workers=count), _LOCAL, _CURVE_ROUNDS)
     for size in (100, KIB, 10 * KIB, 100 * KIB, MIB, 16 * MIB):
         question = _rate(f"payload@{size}", "tell, by bytes of payload", "MB/s", metric="mb_per_s")
         job = Job("tell", max(8, min(_CURVE_MESSAGES, _CURVE_BYTES // size)), payload_bytes=size)
-        yield Workload(question, job, ("understudy", "raw", "pyzmq"))
+        yield Workload(question, job, ("understudy", "raw", "pyzmq"), _CURVE_ROUNDS)
     for depth in (1, 10, 100, 1_000, 10_000, 100_000):
         question = _rate(
             f"depth@{depth}", "fill a mailbox that deep, then drain it",
             subject="understudy-local",
         )  # fmt: skip
         job = Job("depth", max(depth, min(1_000 * depth, 20_000)), depth=depth)
-        yield Workload(question, job, _LOCAL)
+        yield Workload(question, job, _LOCAL, _CURVE_ROUNDS)
 
 
 def for_seconds(workload: Workload, seconds: float) -> Workload:

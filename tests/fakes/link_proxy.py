@@ -18,11 +18,15 @@ class Weather:
         piece: bytes passed on at once, at most.
         holds: the directions (0 towards the listener, 1 from it) in which nothing is passed on.
         cut_after: bytes of both directions together after which it ends; the rest is lost.
+        cut_way: the direction that is then cut; None is both. The other one lives on.
+        delay_s: what every piece comes later.
     """
 
     piece: int = 1 << 16
     holds: frozenset[int] = frozenset()
     cut_after: int | None = None
+    cut_way: int | None = None
+    delay_s: float = 0.0
 
 
 class LinkProxy:
@@ -74,18 +78,28 @@ class LinkProxy:
     def _pump(self, near: socket.socket, far: socket.socket, weather: Weather) -> None:
         ends = (near, far)
         passed = 0
+        dead: set[int] = set()
         with near, far:
             while not self._is_closed.is_set():
-                watched = [end for way, end in enumerate(ends) if way not in weather.holds]
+                still = weather.holds | dead
+                watched = [end for way, end in enumerate(ends) if way not in still]
                 for end in select.select(watched, [], [], 0.02)[0]:
+                    way = ends.index(end)
                     size = self._random.randint(1, weather.piece)
                     if weather.cut_after is not None:
-                        size = min(size, weather.cut_after - passed)
+                        size = min(size, max(0, weather.cut_after - passed))
+                    if size == 0 and weather.cut_way is not None:
+                        if way == weather.cut_way:
+                            dead.add(way)
+                            ends[1 - way].shutdown(socket.SHUT_WR)
+                            continue
+                        size = weather.piece
+                    self._is_closed.wait(weather.delay_s)
                     try:
                         data = end.recv(size) if size > 0 else b""
                         if not data:
                             return
-                        ends[1 - ends.index(end)].sendall(data)
+                        ends[1 - way].sendall(data)
                     except OSError:
                         return
                     passed += len(data)

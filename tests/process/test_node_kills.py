@@ -1,4 +1,5 @@
-"""The other end of a link is killed, or held, after its n-th frame: each request ends once.
+"""One end of a link is killed, or held, after its n-th frame: each request ends once, and what had
+been said is there in order.
 
 LINK_SEEDS is how many seeds each frame gets (2), LINK_FRAMES how many frames (3).
 """
@@ -19,7 +20,7 @@ from typing import Any
 import pykka
 import pytest
 
-from understudy.transport import Address, Node, NodeLimits
+from understudy.transport import Address, MailboxActor, Node, NodeLimits
 
 TARGET = Path(__file__).parent / "node_target.py"
 SEEDS = range(int(os.environ.get("LINK_SEEDS", "2")))
@@ -51,6 +52,53 @@ def test_each_request_ends_once_when_the_other_end_falls(
         finally:
             process.kill()
             node.close()
+
+
+class Listener(MailboxActor):
+    """Keeps what it is told, and knocks the teller out at a certain message."""
+
+    def __init__(self, teller: subprocess.Popen[str], how: signal.Signals, at: int) -> None:
+        super().__init__()
+        self.numbers: list[int] = []
+        self._fall = (teller, how, at)
+
+    def on_receive(self, message: Any) -> Any:
+        if message == "how many":
+            return len(self.numbers)
+        self.numbers.append(message[1])
+        teller, how, at = self._fall
+        if len(self.numbers) == at:
+            teller.send_signal(how)
+        return None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_what_a_sender_said_before_it_fell_is_whole_and_in_order(
+    folder: str, how: signal.Signals, frame: int, seed: int
+) -> None:
+    at = frame + random.Random(seed).randint(0, 300)  # noqa: S311 - repeatable, not secret
+    argv = [sys.executable, str(TARGET), folder, "one", "1"]
+    node = Node("root", folder, limits=NodeLimits(ask_timeout_s=0.5, send_timeout_s=0.2))
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        listener = Listener.start(process, how, at)
+        node.host(listener, actor_id="listener")
+        try:
+            told = node.ref(ADDRESS).proxy().tell_many(listener, 100_000, "n")
+            with pytest.raises((pykka.Timeout, pykka.ActorDeadError)):
+                told.get(timeout=5)
+            count = listener.ask("how many", timeout=5)
+            assert count >= at
+            actor = listener._actor_weakref()
+            assert actor is not None
+            assert actor.numbers[:count] == list(range(count))
+        finally:
+            process.kill()
+            node.close()
+            listener.stop()
 
 
 def check(

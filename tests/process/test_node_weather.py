@@ -84,6 +84,8 @@ WEATHER = {
     "cut early": [Weather(cut_after=30), Weather(cut_after=400), Weather()],
     "cut often": [Weather(piece=900, cut_after=n) for n in (2_000, 9_000, 700, 5_000)]
     + [Weather()],
+    "late": [Weather(piece=2_000, delay_s=0.003)],
+    "cut one way": [Weather(cut_after=900, cut_way=way) for way in (0, 1)] + [Weather()],
     "nothing comes back": [Weather(holds=frozenset({1})), Weather()],
     "nothing goes there": [Weather(holds=frozenset({0})), Weather()],
 }
