@@ -27,6 +27,7 @@ from understudy.transport import (
 )
 
 from .bus import join_bus
+from .claude.tools import agent_tools
 from .crash import AgentCrash, explain
 from .failure import POLICIES, FailureKind
 from .fleet_places import ORCHESTRATOR
@@ -35,6 +36,7 @@ from .task_runner import Job, TaskRunner
 from .tasks.rows import Conversation
 from .tasks.task import Task, TaskResult
 from .team.approvals import AskedCalls
+from .team.backend import FleetBackend
 from .team.roles import Roles
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
 
     from understudy.supervision import ChildContext
 
-    from .claude import PermissionRequest
+    from .claude import McpServer, PermissionRequest
+    from .tasks.types import TaskType
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +110,8 @@ class ClaudeAgent(pykka.ThreadingActor):
         self._seat = make_seat(self._on_cli_event)
         self._asked = AskedCalls(self._tell_root)
         self._seat.on_permission = self._on_permission
+        self._seat.servers_of = self._servers_of
+        self._others = FleetBackend(protocol, self._work_now)
         self._runner = TaskRunner(
             agent_id, self._seat, progress=self._tell_progress, **runner_options
         )
@@ -261,6 +266,15 @@ class ClaudeAgent(pykka.ThreadingActor):
         """The CLI asks whether it may; called in its reader's thread."""
         job = self._job
         self._asked.ask(request, job.task.task_id if job else None)
+
+    def _servers_of(self, kind: TaskType) -> list[McpServer]:
+        """The tools by which a CLI of that task type reaches the other agents."""
+        names, keep = kind.manner.team_tools, self._seat.keep_text
+        return [agent_tools(self.agent_id, self._others, only=names, keep=keep)] if names else []
+
+    def _work_now(self) -> tuple[str, int] | None:
+        job = self._job
+        return (job.task.task_id, job.number) if job else None
 
     def _on_cli_event(self, event: dict[str, Any]) -> None:
         if event.get("subtype") == "init":

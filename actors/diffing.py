@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_DIFF_BYTES = 10_000_000
+# Texts for the agent that are no part of its work: see `Workspace.leave`.
+ANSWERS = ".understudy-answers"
 # In our repository: the paths that were in another encoding at the beginning.
 _OPAQUE = "opaque"
+_NOT_WORK = ANSWERS.encode() + b"/"
 BASE = "refs/heads/base"
 WORK = "refs/heads/work"
 
@@ -133,6 +136,8 @@ class Baseline:
                     max_file_bytes=self._max_file_bytes,
                     max_total_bytes=self._max_total_bytes,
                 ):
+                    if item.path.startswith(_NOT_WORK):
+                        continue
                     if isinstance(item, LeftOut):
                         left_out.append(item)
                         continue

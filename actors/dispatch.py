@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from understudy.transport import EncodeError, FrameTooLarge, TransportError
 
@@ -36,7 +36,9 @@ class Dispatcher:
         limits: RootLimits,
         roles: Roles,
         clock: Callable[[], float] = time.monotonic,
+        standing_still: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._standing_still = standing_still
         self._roster = roster
         self._book = book
         self._orders = orders
@@ -50,11 +52,20 @@ class Dispatcher:
         Raises:
             StoreError: it cannot be recorded who has which task.
         """
-        while len(self._book.running) < self._limits.max_running:
+        # An agent that waits for another's task must not keep that task from being run.
+        while len(self._book.running) - self._standing_still() < self._limits.max_running:
             pick = self._book.take(self._roster.idle())
             if pick is None:
                 return
             self._give(*pick)
+
+    def overdue(self) -> list[str]:
+        """The agents that hold a task for longer than it may run; each is named now and then."""
+        now = self._clock()
+        late = [run for run in self._book.running.values() if run.gives_up_at <= now]
+        for running in late:
+            running.gives_up_at = now + OVERTIME_S
+        return [running.agent_id for running in late]
 
     def _give(self, task: Task, agent_id: str) -> None:
         agent = self._roster[agent_id]
@@ -75,7 +86,7 @@ class Dispatcher:
             return
         order["number"] = self._book.running[task.task_id].number
         # First: the gateway must know whose requests come when the agent's first one does.
-        self._orders.assign(agent_id, task, self._roles.budget_of(task))
+        self._orders.assign(agent_id, task, self._roles.budget_of(task), self._above(task))
         try:
             self._orders.give(agent_id, order, timeout_s=task.timeout + 2 * OVERTIME_S)
         except (EncodeError, FrameTooLarge) as error:
@@ -89,6 +100,11 @@ class Dispatcher:
         if conversation != warm:
             # It ends that one, and tells of the task's own once there is one.
             agent.container = agent.container_pid = None
+
+    def _above(self, task: Task) -> list[dict[str, Any]]:
+        """Who else pays for it."""
+        above = self._book.ancestors(task)
+        return [{"task_id": t.task_id, "budget": self._roles.budget_of(t)} for t in above]
 
     def _conversation(self, task: Task, agent: AgentRecord) -> Conversation:
         """Where the task is worked on: where it was, or in a conversation that nobody has begun."""

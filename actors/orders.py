@@ -11,7 +11,7 @@ import pykka
 from understudy.transport import ErrorKind, MessageType, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from understudy.transport import Agent2AgentProtocol, AgentMessage
 
@@ -32,8 +32,8 @@ class Orders:
         self._tell = tell
 
     def listen(self) -> None:
-        """Hear what agents say without being asked."""
-        for kind in (MessageType.STATUS_UPDATE, MessageType.ERROR):
+        """Hear what agents say without being asked, and what they ask."""
+        for kind in (MessageType.STATUS_UPDATE, MessageType.ERROR, MessageType.TASK_REQUEST):
             self._protocol.register_handler(kind, self._tell)
 
     def give(self, agent_id: str, order: dict[str, Any], *, timeout_s: float) -> None:
@@ -45,10 +45,24 @@ class Orders:
         """
         self._protocol.send_task_request(agent_id, order, self._answered, timeout_s=timeout_s)
 
-    def assign(self, agent_id: str, task: Task, budget: dict[str, Any] | None = None) -> None:
+    def answer(self, request: AgentMessage, payload: dict[str, Any]) -> None:
+        """Answer what an agent asked; one that is out of reach waits no more."""
+        try:
+            self._protocol.send_task_response(request, payload)
+        except TransportError as error:
+            _log.info("no answer to %s: %s", request.sender_id, error)
+
+    def assign(
+        self,
+        agent_id: str,
+        task: Task,
+        budget: dict[str, Any] | None = None,
+        above: Sequence[dict[str, Any]] = (),
+    ) -> None:
         """Tell the gateway on whose account the agent's requests go, and how urgent they are.
 
-        `budget` is in place of the configuration's caps for any task.
+        `budget` is in place of the configuration's caps for any task. `above` are the tasks in
+        which this one was given away, with their own: what is spent on it counts for them, too.
         """
         task_id = task.task_id
         payload: dict[str, Any] = {
@@ -59,6 +73,8 @@ class Orders:
         }
         if budget is not None:
             payload["budget"] = budget
+        if above:
+            payload["above"] = list(above)
         try:
             self._protocol.send(GATEWAY, MessageType.COORDINATION, payload)
         except TransportError as error:

@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from understudy.supervision import ChildEvent
-from understudy.transport import (
-    AgentMessage,
-    MessageType,
-)
+from understudy.transport import AgentMessage, MessageType
 
-from .dispatch import OVERTIME_S, Dispatcher
+from .dispatch import Dispatcher
 from .errors import FleetStopped
 from .failure import POLICIES, FailureKind
 from .hope import Hope
@@ -29,6 +26,7 @@ from .tasks.database import StoreError
 from .tasks.rows import Conversation, Lease, Outcome
 from .tasks.task import Task, TaskResult
 from .team.approvals import Approvals
+from .team.desk import TeamDesk, TeamDoor
 from .team.roles import Roles
 
 if TYPE_CHECKING:
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from .handle import TaskHandle
     from .roster import AgentRecord, Roster
     from .task_book import Running, TaskBook
+    from .team.giving import TeamLimits
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +69,7 @@ class RootActor(pykka.ThreadingActor):
         record: Callable[[str, str, str], None],
         on_hopeless: Callable[[str], None] | None = None,
         roles: Roles | None = None,
+        team: TeamLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
@@ -82,7 +82,11 @@ class RootActor(pykka.ThreadingActor):
         self._hope = Hope(book, on_hopeless)
         self._clock = clock
         self._retries = Retries(limits)
-        self._dispatcher = Dispatcher(roster, book, self._orders, limits, self._roles, clock)
+        door = TeamDoor(self._check_open, self.cancel)
+        self._team = desk = TeamDesk(book, roster, self._roles, self._orders, door, team, clock)
+        self._dispatcher = Dispatcher(
+            roster, book, self._orders, limits, self._roles, clock, desk.count_standing_still
+        )
         self._steering = Steering(roster, book, self._orders, renew_child, record, clock)
         self._approvals = Approvals(book, self._orders, clock)
         self._closing: str | None = None
@@ -123,6 +127,7 @@ class RootActor(pykka.ThreadingActor):
     ) -> None:
         """Take up again what an earlier service had accepted; see `TaskBook.recover`."""
         self._book.recover(tasks, handles, may_have_run=may_have_run)
+        self._team.recover([task for task, _ in tasks])
         known = {agent.agent_id for agent in self._roster.all()}
         for task, _ in tasks:
             if why := self._roles.why_nobody(task, known):
@@ -186,6 +191,7 @@ class RootActor(pykka.ThreadingActor):
             },
             "services": {name: asdict(service) for name, service in self._roster.services.items()},
             "input_required": self._approvals.waiting(),
+            "waits": self._team.waits(),
             "queued": self._book.waiting,
             "running": len(self._book.running),
             "stale_messages": self._roster.stale_messages,
@@ -239,6 +245,9 @@ class RootActor(pykka.ThreadingActor):
                 self._on_refusal(message)
             case AgentMessage(message_type=MessageType.TASK_RESPONSE):
                 self._on_result(message)
+            case AgentMessage(message_type=MessageType.TASK_REQUEST):
+                self._team.take(message)
+                self._dispatch()
             case "tick":
                 self._on_tick()
             case _:
@@ -253,6 +262,8 @@ class RootActor(pykka.ThreadingActor):
             agent.container_pid = payload.get("container_pid")
         elif payload.get("kind") == "permission":
             self._approvals.note(agent.agent_id, payload)
+        elif payload.get("kind") == "withdraw":
+            self._team.withdraw(payload["call_id"])
         elif payload.get("kind") == "state" and agent.task_id is None and not agent.renewing:
             agent.state = "ready"
             agent.warm_for = payload.get("warm_for")
@@ -356,18 +367,17 @@ class RootActor(pykka.ThreadingActor):
     def _on_tick(self) -> None:
         self._book.release_due()
         self._approvals.tick()
-        now = self._clock()
-        for running in list(self._book.running.values()):
-            if running.gives_up_at <= now:
-                running.gives_up_at = now + OVERTIME_S
-                _log.warning("%s does not answer; it is ended", running.agent_id)
-                self._kill_agent(running.agent_id)
+        self._team.tick()
+        for agent_id in self._dispatcher.overdue():
+            _log.warning("%s does not answer; it is ended", agent_id)
+            self._kill_agent(agent_id)
         self._dispatch()
 
     # -- the work -----------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
         try:
+            self._team.settle()
             if not (self._closing or self._hope.lost):
                 self._dispatcher.give_what_waits()
         except StoreError as error:

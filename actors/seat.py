@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .claude import ClaudeClient, ClaudeError
 from .claude.argv import CLI_ENV, CliRole, cli_argv
+from .claude.tools import BUS, tool_names
 from .claude.trace import PROJECT_PARTS
 from .claude.transcript import leftovers, settle_and_archive
 from .places import Places
@@ -25,13 +26,13 @@ from .podman.argv import with_egress
 from .taking_up import Fate, Opened, fate_of, take_up
 from .tasks.rows import Conversation
 from .team.roles import Roles
-from .workspace import Workspace
+from .workspace import Workspace, WorkspaceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from .claude import PermissionRequest
+    from .claude import McpServer, PermissionRequest
     from .claude.session_lock import SessionLock
     from .tasks.task import Task, TaskResult
     from .tasks.types import TaskType
@@ -100,6 +101,8 @@ class Seat:
         self.client: ClaudeClient | None = None
         # Set before the first CLI starts; see `ClaudeClient`.
         self.on_permission: Callable[[PermissionRequest], None] | None = None
+        # Makes the servers of our own tools that the CLI of a task type has; likewise.
+        self.servers_of: Callable[[TaskType], list[McpServer]] = lambda _: []
 
     @property
     def warm_for(self) -> str | None:
@@ -151,6 +154,17 @@ class Seat:
             client.initialize(timeout_s=self._plan.startup_timeout_s)
             self._initialized = True
         return client
+
+    def keep_text(self, name: str, text: str) -> str:
+        """Put a text where the CLI can read it; its path there. Any thread, in a turn.
+
+        Raises:
+            WorkspaceError: it cannot be written.
+        """
+        opened = self._opened
+        if opened is None:
+            raise WorkspaceError(name, "there is no workspace", "its turn is over")
+        return opened.workspace.leave(name, text)
 
     def remove_predecessors(self) -> None:
         """End the containers of this agent's earlier incarnations.
@@ -306,6 +320,7 @@ class Seat:
             container.stdout,
             container.stderr,
             on_event=self._on_event,
+            servers=self.servers_of(role),
             on_permission=self.on_permission,
             permission_timeout_s=role.manner.permission_s,
             clock=self._clock,
@@ -321,6 +336,7 @@ class Seat:
             disallowed=manner.denied,
             append_system_prompt=manner.system_prompt,
             asks_permission=manner.asks,
+            servers=((BUS, tool_names(manner.team_tools)),) if manner.team_tools else (),
         )
         spec = ContainerSpec(
             name=name,

@@ -5,7 +5,7 @@ The description of a limit is what an error shows as the thing that is needed.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 
@@ -25,13 +25,21 @@ Count = Annotated[int, Meta(ge=1, le=10**12, description="a whole number from 1 
 Dollars = Annotated[
     float, Meta(gt=0, le=1e6, description="a number of US dollars above 0, at most 1000000")
 ]
-TaskTypeName = Literal["code_review", "refactor", "test_generation", "analysis", "generic"]
+TaskTypeName = Literal[
+    "code_review", "refactor", "test_generation", "analysis", "question", "generic"
+]
 LimitName = Literal["memory", "pids", "cpu"]
 
 Hosts = Annotated[
     tuple[Name, ...], Meta(description='a list of hosts, such as ["example.org", "*.example.com"]')
 ]
 ToolName = Literal["Bash", "Edit", "Glob", "Grep", "NotebookEdit", "Read", "Write"]
+TeamToolName = Literal[
+    "list_agents", "ask_agent", "send_message", "read_messages",
+    "delegate_task", "get_task", "wait_task",
+]  # fmt: skip
+TEAM_TOOLS: tuple[TeamToolName, ...] = get_args(TeamToolName)
+Delegates = Literal["within", "freely"]
 # The CLI needs 128 MB for one turn with a command; with 96 MB it is killed.
 Memory = Annotated[
     str,
@@ -201,6 +209,24 @@ class StorageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = 200_000_000
 
 
+_TeamTools = Annotated[
+    tuple[TeamToolName, ...],
+    Meta(description=f"a list of the team's tools: {', '.join(TEAM_TOOLS)}"),
+]
+
+
+class TeamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What agents may ask of each other."""
+
+    tools: _TeamTools = TEAM_TOOLS
+    delegates: Delegates = "within"
+    max_depth: Annotated[int, Meta(ge=1, le=10, description="a whole number from 1 to 10")] = 3
+    max_tasks: Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")] = 20
+    inbox_size: Annotated[
+        int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")
+    ] = 100
+
+
 class RoleLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one container of a role may have; null is what `agent` says."""
 
@@ -237,6 +263,8 @@ class RoleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         | None
     ) = None
     read_only: bool = False
+    team_tools: _TeamTools | None = None
+    delegates: Delegates | None = None
     permission: Literal["allow", "ask"] = "allow"
     permission_timeout: Seconds = 300.0
     deny: Annotated[
@@ -263,4 +291,5 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     egress: EgressSettings = EgressSettings()
     budget: BudgetSettings = BudgetSettings()
     storage: StorageSettings = StorageSettings()
+    team: TeamSettings = TeamSettings()
     roles: dict[str, RoleSettings] = {}

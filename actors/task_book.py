@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from .handle import TaskHandle
+    from .tasks.inbox import StoredMessage
     from .tasks.queue import TaskQueue
+    from .tasks.rows import TaskRow
     from .tasks.store import TaskStore
 
 
@@ -43,7 +45,11 @@ class Running:
 
 
 class TaskBook:
-    """Queue, store and watchers kept in step. `clock` is monotonic, `wall` is the time of day."""
+    """Queue, store and watchers kept in step. `clock` is monotonic, `wall` is the time of day.
+
+    Attributes:
+        on_end: told each result, once the task is over in queue and store.
+    """
 
     def __init__(
         self,
@@ -65,6 +71,7 @@ class TaskBook:
         self._order = itertools.count()
         self._handles: dict[str, TaskHandle] = {}
         self.running: dict[str, Running] = {}
+        self.on_end: Callable[[TaskResult], None] = lambda _: None
 
     @property
     def waiting(self) -> int:
@@ -132,6 +139,32 @@ class TaskBook:
     def conversation_of(self, task: Task) -> Conversation | None:
         """Where the task was worked on last, or None when it never was."""
         return self._store.conversation_of(task.task_id) if self.may_have_run(task) else None
+
+    def row(self, task_id: str) -> TaskRow | None:
+        """That task and where it stands, or None."""
+        return self._store.row(task_id)
+
+    def result(self, task_id: str) -> TaskResult | None:
+        """What came of that task, or None."""
+        return self._store.result(task_id)
+
+    def ancestors(self, task: Task) -> list[Task]:
+        """The task in which an agent gave this one away, the one above that, and so on."""
+        above: list[Task] = []
+        while task.parent is not None and (parent := self._store.task(task.parent)):
+            above.append(parent)
+            task = parent
+        return above
+
+    def leave_message(
+        self, to: str, sender: str, task_id: str, text: str, *, at_most: int
+    ) -> int | None:
+        """Keep a message until it is read; None when `at_most` wait for that agent."""
+        return self._store.inbox.put(self._run_id, to, sender, task_id, text, at_most)
+
+    def take_messages(self, agent_id: str, limit: int) -> list[StoredMessage]:
+        """The oldest messages for that agent; they are kept no more."""
+        return self._store.inbox.take(self._run_id, agent_id, limit)
 
     def start(
         self,
@@ -300,6 +333,7 @@ class TaskBook:
         self._cut_off.discard(task_id)
         if handle := self._handles.pop(task_id, None):
             handle.finish(result)
+        self.on_end(result)
 
 
 def end_state(result: TaskResult) -> TaskState:

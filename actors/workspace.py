@@ -6,10 +6,10 @@ import contextlib
 import io
 import json
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from .diffing import BASE, WORK, Baseline, Diff
+from .diffing import ANSWERS, BASE, WORK, Baseline, Diff
 from .repository.committed import committed_files
 from .repository.origin import find_origin
 from .repository.publish import About, Published, Publisher
@@ -232,11 +232,35 @@ class Workspace:
         except (OSError, ValueError, TypeError):
             return None
 
+    def leave(self, name: str, text: str) -> str:
+        """Put a text beside the files, where it is no part of the work; its path inside.
+
+        Raises:
+            WorkspaceError: it cannot be written.
+        """
+        relative = PurePosixPath(ANSWERS, name)
+        data = io.BytesIO(text.encode(errors="replace"))
+        try:
+            place_file(
+                self.work_dir,
+                relative,
+                data,
+                mode=0o644,
+                owner=self._owner,
+                max_bytes=self._max_file_bytes,
+            )
+        except ValueError:
+            reason = f"it has more than {self._max_file_bytes:,} bytes"
+            raise WorkspaceError(name, reason, "raise storage.max_file_bytes") from None
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return f"/work/{relative}"
+
     def names(self, at_most: int) -> list[str]:
         """The paths of files in `work_dir`, relative to it; for a time when nobody works there."""
         found: list[str] = []
         for folder, below, files in os.walk(self.work_dir):
-            below[:] = sorted(name for name in below if name != ".git")
+            below[:] = sorted(name for name in below if name not in (".git", ANSWERS))
             found += (os.path.relpath(f"{folder}/{name}", self.work_dir) for name in sorted(files))
             if len(found) >= at_most:
                 break

@@ -21,14 +21,16 @@ class BackendError(AgentError):
 
 
 class UnknownAgent(BackendError):
-    """No agent has that name."""
+    """No agent, and no role, has that name."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, nearest: str | None = None) -> None:
+        super().__init__(name, nearest)
         self.name = name
+        self.nearest = nearest
 
     def __str__(self) -> str:
-        return f"there is no agent {self.name!r}; list_agents says who there is"
+        hint = f" (did you mean {self.nearest!r}?)" if self.nearest else ""
+        return f"there is no agent {self.name!r}{hint}; list_agents says who there is"
 
 
 class AgentGone(BackendError):
@@ -56,10 +58,71 @@ class AskCycle(BackendError):
     def __str__(self) -> str:
         waits = " waits for ".join(self.chain)
         return (
-            f"asking would wait for ever: {waits}. Do not ask again. Answer the question you were "
+            f"it would wait for ever: {waits}. Do not try again. Answer the question you were "
             "asked with what you know, or say in your answer what you need to be told; "
             "send_message does not wait and is possible"
         )
+
+
+class NobodyIsFree(BackendError):
+    """All who could take it wait, over others or not, for the one who would wait for them."""
+
+    def __init__(self, chain: tuple[str, ...]) -> None:
+        super().__init__(chain)
+        self.chain = chain
+
+    def __str__(self) -> str:
+        who = "nobody but you could take it"
+        if len(set(self.chain)) > 1:
+            who = f"everybody who could take it waits already: {' waits for '.join(self.chain)}"
+        return (
+            f"it would wait for ever: {who}. Do it yourself, or end your turn with what you have "
+            "and say what is missing; what you delegated runs once an agent is free"
+        )
+
+
+class TaskFailed(BackendError):
+    """The asked agent's turn ended without an answer."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} gave no answer: {self.reason}. Ask in another way, ask another agent, or "
+            "go on without it"
+        )
+
+
+class TurnOver(BackendError):
+    """The task in whose turn the call was made is over, or was taken from the agent."""
+
+    def __str__(self) -> str:
+        return "your turn is over: nobody waits for this call any more"
+
+
+class OutOfReach(BackendError):
+    """The fleet cannot be reached, or does not answer."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the others are out of reach: {self.reason}. Go on without them"
+
+
+class Refused(BackendError):
+    """The fleet says no, in its own words."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class AskTimeout(BackendError):
@@ -135,6 +198,7 @@ class TaskView:
 
     `state` is one of submitted, working, input_required, completed, failed, canceled and rejected;
     `agent` is who has it or had it last; `result` is there when it is completed, `error` when not.
+    `branch` is where its work lies in the user's repository.
     """
 
     task_id: str
@@ -142,6 +206,7 @@ class TaskView:
     agent: str | None = None
     result: Mapping[str, Any] | None = None
     error: str | None = None
+    branch: str | None = None
 
 
 class ToolBackend(Protocol):
@@ -157,12 +222,18 @@ class ToolBackend(Protocol):
         ...
 
     def ask_agent(
-        self, caller: str, to: str, question: str, timeout_s: float, cancellation: Cancellation
+        self,
+        caller: str,
+        to: str,
+        question: str,
+        files: Sequence[str],
+        timeout_s: float,
+        cancellation: Cancellation,
     ) -> str:
-        """Have the other work on a question in a turn of its own; its answer.
+        """Have an agent, named by itself or its role, answer in a turn of its own; its answer.
 
         Raises:
-            UnknownAgent, AgentGone, AskCycle, AskTimeout: there is no answer.
+            BackendError: there is no answer.
         """
         ...
 
@@ -180,8 +251,15 @@ class ToolBackend(Protocol):
         """Take the oldest messages out of the caller's mailbox; wait so long for a first one."""
         ...
 
-    def delegate_task(self, caller: str, task_type: str, description: str, to: str | None) -> str:
-        """Give a task to the fleet, or to one agent of it; the task's id. Does not wait.
+    def delegate_task(
+        self,
+        caller: str,
+        task_type: str,
+        description: str,
+        files: Sequence[str],
+        to: str | None,
+    ) -> str:
+        """Give a task to the fleet, or to one agent or role of it; the task's id. Does not wait.
 
         Raises:
             TaskRefused, UnknownAgent: it was not taken.
@@ -192,7 +270,7 @@ class ToolBackend(Protocol):
         """How a task stands.
 
         Raises:
-            UnknownTask: there is none.
+            UnknownTask: there is none of the caller's.
         """
         ...
 
@@ -202,6 +280,6 @@ class ToolBackend(Protocol):
         """How a task stands once it is over, or after `timeout_s`.
 
         Raises:
-            UnknownTask: there is none.
+            UnknownTask, AgentGone, AskCycle, NobodyIsFree: it cannot be waited for.
         """
         ...

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..failure import BUDGET_MARK as MARK
-from .budget import Account, Caps, OverBudget
+from .budget import Account, Caps, OverBudget, Payer
 from .gate import Ask
 from .ledger import Spent
 
@@ -41,6 +41,11 @@ class Wants(msgspec.Struct):
             return cls()
 
 
+def _caps(data: dict[str, Any]) -> Caps | None:
+    caps = data.get("budget")
+    return Caps.from_wire(caps) if caps else None
+
+
 @dataclass(frozen=True)
 class Assignment:
     """What an agent works on."""
@@ -48,16 +53,19 @@ class Assignment:
     task_id: str | None = None
     priority: int = _PRIORITY
     caps: Caps | None = None
+    # Who pays, too, from the task's parent upwards.
+    above: tuple[Payer, ...] = ()
 
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> Assignment:
         """What an `assign` command or the ledger says."""
-        caps = data.get("budget")
-        return cls(
-            data.get("task_id"),
-            int(data.get("priority") or _PRIORITY),
-            Caps.from_wire(caps) if caps else None,
-        )
+        above = tuple(Payer(each["task_id"], _caps(each)) for each in data.get("above") or ())
+        return cls(data.get("task_id"), int(data.get("priority") or _PRIORITY), _caps(data), above)
+
+    @property
+    def task_ids(self) -> list[str]:
+        """All whose budget it touches, its own first."""
+        return [t for t in (self.task_id, *(payer.task_id for payer in self.above)) if t]
 
 
 @dataclass
@@ -106,15 +114,20 @@ class Accounts:
             agent_id: Assignment.from_wire(json.loads(text))
             for agent_id, text in ledger.assigned(fleet).items()
         }
+        for work in self._assigned.values():
+            ledger.note_family(work.task_ids)
 
     def assign(self, agent_id: str, data: dict[str, Any]) -> None:
         """That agent works on another task now."""
         before = self._assigned.get(agent_id, Assignment())
-        self._assigned[agent_id] = Assignment.from_wire(data)
-        kept = {name: data.get(name) for name in ("task_id", "priority", "budget")}
+        now = self._assigned[agent_id] = Assignment.from_wire(data)
+        kept = {name: data.get(name) for name in ("task_id", "priority", "budget", "above")}
+        self._ledger.note_family(now.task_ids)
         self._ledger.assign(self._fleet, agent_id, json.dumps(kept))
-        if before.task_id is not None:
-            self._budget.forget_task(before.task_id)
+        wanted = {task_id for work in self._assigned.values() for task_id in work.task_ids}
+        for task_id in before.task_ids:
+            if task_id not in wanted:
+                self._budget.forget_task(task_id)
 
     def ask(self, agent_id: str, wants: Wants, body_bytes: int, until: float) -> Ask:
         """A request of that agent as the gate takes it.
@@ -123,13 +136,15 @@ class Accounts:
             OverBudget: it has a budget in dollars, and asks for a model without a price.
         """
         work = self._assigned.get(agent_id, Assignment())
-        account = Account(agent_id, work.task_id, work.caps)
-        self._load_task(work.task_id)
+        account = Account(agent_id, work.task_id, work.caps, work.above)
+        for task_id in work.task_ids:
+            self._load_task(task_id)
         # A token has one byte at least, so this is more than it can be.
         most_usd = self._prices.most_usd(
             wants.model, input_tokens=body_bytes, output_tokens=wants.max_tokens
         )
-        in_dollars = self._budget.caps_dollars or (work.caps and work.caps.dollars is not None)
+        caps = (work.caps, *(payer.caps for payer in work.above))
+        in_dollars = self._budget.caps_dollars or any(c and c.dollars is not None for c in caps)
         if most_usd is None and in_dollars:
             text = f"{MARK}: the price of {wants.model!r} is unknown, and the budget is in dollars"
             raise OverBudget(text)
@@ -169,6 +184,6 @@ class Accounts:
         """Close the ledger."""
         self._ledger.close()
 
-    def _load_task(self, task_id: str | None) -> None:
-        if task_id is not None and not self._budget.knows_task(task_id):
+    def _load_task(self, task_id: str) -> None:
+        if not self._budget.knows_task(task_id):
             self._budget.load_task(task_id, self._ledger.of_task(task_id))

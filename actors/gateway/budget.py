@@ -77,12 +77,27 @@ class OverBudget(Exception):
 
 
 @dataclass(frozen=True)
+class Payer:
+    """A task in which another was given away: what is spent on that one counts for it, too."""
+
+    task_id: str
+    caps: Caps | None = None
+
+
+@dataclass(frozen=True)
 class Account:
-    """On whose account a request goes."""
+    """On whose account a request goes; `above` pay, too."""
 
     agent_id: str
     task_id: str | None = None
     task_caps: Caps | None = None
+    above: tuple[Payer, ...] = ()
+
+    @property
+    def payers(self) -> tuple[Payer, ...]:
+        """All tasks that pay, the one that is worked on first."""
+        own = (Payer(self.task_id, self.task_caps),) if self.task_id is not None else ()
+        return own + self.above
 
 
 @dataclass
@@ -174,8 +189,9 @@ class Budget:
         for _, _, _, purse in self._scopes(account):
             purse.reserved.pop(number, None)
         self._count(asked_at, account.agent_id, spent)
-        if account.task_id is not None and account.task_id in self._tasks:
-            self._tasks[account.task_id].spent += spent
+        for payer in account.payers:
+            if payer.task_id in self._tasks:
+                self._tasks[payer.task_id].spent += spent
 
     def _count(self, asked_at: float, agent_id: str, spent: Spent) -> None:
         self._recent.append((asked_at, agent_id, spent))
@@ -198,12 +214,14 @@ class Budget:
             ("agent", agent_id, plan.agent, self._agent(agent_id)),
             ("fleet", "the fleet", plan.fleet, self._fleet),
         ]
-        task_id = account.task_id
-        if task_id is not None:
-            purse = self._tasks.setdefault(task_id, _Purse())
-            caps = account.task_caps or plan.task
-            scopes.insert(0, ("task", f"task {task_id}", caps, purse))
-        return scopes
+        tasks = [
+            ("task", f"task {p.task_id}", p.caps or plan.task, self._purse(p.task_id))
+            for p in account.payers
+        ]
+        return tasks + scopes
+
+    def _purse(self, task_id: str) -> _Purse:
+        return self._tasks.setdefault(task_id, _Purse())
 
 
 def _minus(spent: Spent) -> Spent:

@@ -33,7 +33,8 @@ class GatewayBus:
     `{"command": "close", "agent_id"}`. Each gets an answer with its id as correlation: a
     COORDINATION message `{"command": "opened" | "closed", "agent_id"}`, or an ERROR that says why.
     `{"command": "assign", "agent_id", "task_id", "priority", "budget"}` says what the agent works
-    on from now on; it gets no answer. `budget` may be left out: it replaces the task's caps.
+    on from now on; it gets no answer. `budget` may be left out: it replaces the task's caps. So may
+    `above`: the tasks in which this one was given away, each with `task_id` and `budget`.
 
     Args:
         name: of the gateway on the bus.

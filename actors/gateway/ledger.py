@@ -8,6 +8,7 @@ nobody saw to its end: what was told of it until then counts.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import time
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .usage import Usage
 
 LEDGER_NAME = "ledger.db"
-_VERSION = 1
+_VERSION = 2
 # "Uled": a database of ours, as in `tasks.database`.
 _APPLICATION_ID = 0x556C6564
 _BUSY_S = 5.0
@@ -50,6 +51,11 @@ CREATE TABLE assigned (
     fleet TEXT NOT NULL, agent_id TEXT NOT NULL, task TEXT NOT NULL,
     PRIMARY KEY (fleet, agent_id)
 );
+"""
+# New in version 2: which task was given away in which.
+_PARENTS = """
+CREATE TABLE parents (task_id TEXT PRIMARY KEY, parent_id TEXT NOT NULL);
+CREATE INDEX parents_by_parent ON parents (parent_id);
 """
 
 
@@ -179,12 +185,22 @@ class Ledger:
         """Delete what was asked before that time."""
         with self._errors():
             self._db.execute("DELETE FROM asks WHERE asked_at < ? AND state != 'open'", (before,))
+            self._db.execute(
+                "DELETE FROM parents WHERE task_id NOT IN "
+                "(SELECT task_id FROM asks WHERE task_id IS NOT NULL)"
+            )
 
     def assign(self, fleet: str, agent_id: str, task: str) -> None:
         """Remember what that agent works on, for the next gateway."""
         with self._errors():
             self._db.execute("INSERT OR REPLACE INTO assigned VALUES (?,?,?)",
                              (fleet, agent_id, task))  # fmt: skip
+
+    def note_family(self, task_ids: list[str]) -> None:
+        """Each of these tasks was given away in the one after it."""
+        with self._errors():
+            rows = list(itertools.pairwise(task_ids))
+            self._db.executemany("INSERT OR IGNORE INTO parents VALUES (?, ?)", rows)
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -194,8 +210,12 @@ class Ledger:
         return dict(self._rows(sql, (fleet,)))
 
     def of_task(self, task_id: str) -> Spent:
-        """All that was spent on a task."""
-        sql = f"SELECT {_SUMS} FROM asks WHERE task_id = ?"  # noqa: S608 - constants only
+        """All that was spent on a task, and on what was given away in it."""
+        sql = (
+            "WITH RECURSIVE family (id) AS (SELECT ? UNION "  # noqa: S608 - constants only
+            "SELECT parents.task_id FROM parents JOIN family ON parent_id = id) "
+            f"SELECT {_SUMS} FROM asks WHERE task_id IN (SELECT id FROM family)"
+        )
         return Spent(*next(self._rows(sql, (task_id,))))
 
     def of_fleet(self, fleet: str, since: float = 0.0) -> Spent:
@@ -272,14 +292,16 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
             db.execute(f"PRAGMA {name}").fetchone() for name in ("user_version", "application_id")
         )
         ((tables,),) = db.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        if tables and (owner != _APPLICATION_ID or version != _VERSION):
+        if tables and (owner != _APPLICATION_ID or not 1 <= version <= _VERSION):
             problem = "it is another program's database, or of another version"
             raise LedgerError(str(path), problem)  # noqa: TRY301 - it undoes what was begun
         if not tables:
-            for statement in _SCHEMA.split(";"):
+            version = 0
+        for script in (_SCHEMA, _PARENTS)[version:]:
+            for statement in script.split(";"):
                 db.execute(statement)
-            db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {_VERSION}")
+        db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {_VERSION}")
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:

@@ -95,6 +95,7 @@ PRUNE_EVENTS = """
             AND task_id NOT IN (SELECT value FROM json_each(?2))
     )
 """
+PRUNE_MESSAGES = "DELETE FROM messages WHERE at < ?1"
 PRUNE_REFUSALS = "DELETE FROM refusals WHERE at < ?1"
 # The service's newest number stays: the next one goes up from it.
 PRUNE_INCARNATIONS = """

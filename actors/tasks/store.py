@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from . import recovery, statements
 from .database import StoreError
+from .inbox import InboxTable
 from .incarnations import IncarnationTable
 from .rows import (
     Conversation,
@@ -50,6 +51,7 @@ class TaskStore:
         self._wall = wall
         self._file = StoreFile(path)
         self.incarnations = IncarnationTable(self._file, wall)
+        self.inbox = InboxTable(self._file, wall)
 
     def __enter__(self) -> Self:
         return self
@@ -230,6 +232,7 @@ class TaskStore:
         with self._file.write() as connection:
             connection.execute(statements.PRUNE_EVENTS, but_for)
             connection.execute(statements.PRUNE_REFUSALS, before)
+            connection.execute(statements.PRUNE_MESSAGES, before)
             connection.execute(statements.PRUNE_INCARNATIONS, before)
             return connection.execute(statements.PRUNE_TASKS, but_for).rowcount
 

@@ -69,6 +69,10 @@ class Task:
             without it, as they are in the commit that is checked out there.
         role: who is to do it, by the configuration's name; None: whoever does its type.
         agent: the one agent that may do it; None: any that can.
+        parent: the id of the task in which an agent gave it away; None: a user gave it.
+        given_by: that agent.
+        is_ask: the agent waits for the answer in the middle of its turn; else it goes on.
+        withheld: what its giver may not do, and so it may not: see `actors/team/rights.py`.
     """
 
     task_id: str = field(default_factory=_new_task_id)
@@ -84,6 +88,10 @@ class Task:
     include_uncommitted: bool = True
     role: str | None = None
     agent: str | None = None
+    parent: str | None = None
+    given_by: str | None = None
+    is_ask: bool = False
+    withheld: list[str] = field(default_factory=list[str])
 
     def check(self, priority_levels: int = DEFAULT_PRIORITY_LEVELS) -> None:
         """Refuse what no agent could work on, in this task and in its subtasks.

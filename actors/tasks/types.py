@@ -1,4 +1,4 @@
-"""The five task types: what an agent is told, what it may use, and what it hands in.
+"""The task types: what an agent is told, what it may use, and what it hands in.
 
 The shape that the model fills is made of lists, which models fill well; `TaskType.result` turns it
 into the shape that users of the library get, keyed by file.
@@ -31,6 +31,9 @@ class Manner:
         asks: whether each call that acts needs somebody's yes.
         permission_s: how long such a call waits for it; then it is denied.
         denied: the CLI's rules for calls that are refused whatever else is allowed.
+        team_tools: by which its agent reaches the others.
+        delegates_freely: what it gives away is not bound to what it may do itself.
+        withheld: what the giver of a task took away from it; see `actors/team/rights.py`.
     """
 
     role: str | None = None
@@ -43,6 +46,9 @@ class Manner:
     asks: bool = False
     permission_s: float = 300.0
     denied: tuple[str, ...] = ()
+    team_tools: tuple[str, ...] = ()
+    delegates_freely: bool = False
+    withheld: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,9 @@ class TaskType:
 
     @property
     def key(self) -> str:
-        """What tells it from all others: the task type, and the role if one does it."""
-        return f"{self.name}@{self.manner.role}" if self.manner.role else self.name
+        """What tells it from all others: the task type, the role if one does it, what it lacks."""
+        key = f"{self.name}@{self.manner.role}" if self.manner.role else self.name
+        return "!".join([key, *self.manner.withheld])
 
     @property
     def read_only(self) -> bool:
@@ -124,6 +131,15 @@ _ALL = (
         prompt=prompts.analysis,
         result=results.analysis,
         summarize=results.summarize_analysis,
+    ),
+    TaskType(
+        name="question",
+        description="answer a question in plain text, without changing anything",
+        tools=READING_TOOLS,
+        schema=None,
+        prompt=prompts.question,
+        result=results.generic,
+        summarize=results.summarize_generic,
     ),
     TaskType(
         name="generic",

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 DEFAULT_PRIORITY_LEVELS = 10
 MAX_DESCRIPTION_BYTES = 1_000_000
 MAX_TIMEOUT_S = 7 * 24 * 3600.0
-TASK_TYPE_NAMES = ("code_review", "refactor", "test_generation", "analysis", "generic")
+TASK_TYPE_NAMES = (
+    "code_review", "refactor", "test_generation", "analysis", "question", "generic"
+)  # fmt: skip
 RESULT_STATUSES = ("success", "failed", "timeout", "partial")
 
 # Ids become names of files and folders. 128 leaves room below the 255 bytes of a file name.
@@ -63,13 +65,15 @@ def check_fields(task: Task, priority_levels: int) -> None:
     _check_priority(task.priority, priority_levels)
     _check_timeout(task.timeout)
     _check_optional_text("repo", task.repo)
-    for name in ("context_id", "role", "agent"):
+    for name in ("context_id", "role", "agent", "parent", "given_by"):
         _check_optional_text(name, getattr(task, name))
     _check_flag("parallel", task.parallel)
     _check_flag("include_uncommitted", task.include_uncommitted)
+    _check_flag("is_ask", task.is_ask)
     _check_subtasks(task.subtasks)
-    if task.task_type == "generic" and not task.description.strip() and not task.subtasks:
-        reason = "a generic task needs to be told what to do"
+    told = task.description.strip() or task.subtasks
+    if task.task_type in ("generic", "question") and not told:
+        reason = f"a {task.task_type} task needs to be told what to do"
         raise InvalidTask("description", task.description, reason)
 
 

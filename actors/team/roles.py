@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import AgentError
-from ..settings import RoleSettings
+from ..settings import RoleSettings, TeamSettings
 from ..tasks.types import ACTING_TOOLS, TASK_TYPES, Manner, TaskType
 from ..tasks.validate import InvalidTask, nearest_of
+from .rights import narrowed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -76,6 +77,7 @@ class Roles:
         roles: by name.
         agents: the agents that do one role alone, with its name.
         caps: what any task may spend, by kind.
+        team: how agents reach each other, where their role does not say; None: they do not.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class Roles:
         roles: Mapping[str, RoleSettings],
         agents: Mapping[str, str],
         caps: Mapping[str, float | None] | None = None,
+        team: TeamSettings | None = None,
     ) -> None:
         self._caps = dict(caps or {})
+        self._team = team
         self._roles = dict(roles)
         self._agents = dict(agents)
         self._of_type: dict[str, str] = {
@@ -107,17 +111,25 @@ class Roles:
             "turns": budget.task_turns,
             "seconds": budget.task_seconds,
         }
-        return cls(settings.roles, agents, caps)
+        # One that is alone has nobody to talk to.
+        return cls(settings.roles, agents, caps, settings.team if number > 1 else None)
 
     def to_wire(self) -> dict[str, Any]:
         """The roles as plain data, which msgpack takes."""
-        return {"roles": msgspec.to_builtins(self._roles), "agents": dict(self._agents)}
+        roles, team = msgspec.to_builtins(self._roles), msgspec.to_builtins(self._team)
+        return {"roles": roles, "agents": dict(self._agents), "team": team}
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any]) -> Roles:
         """The roles that `to_wire` wrote; none of nothing."""
         roles = msgspec.convert(data.get("roles") or {}, dict[str, RoleSettings])
-        return cls(roles, data.get("agents") or {})
+        team = msgspec.convert(data.get("team"), TeamSettings | None)
+        return cls(roles, data.get("agents") or {}, team=team)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all roles."""
+        return tuple(self._roles)
 
     def of_agent(self, agent_id: str) -> str | None:
         """The one role that the agent does, or None when it does what has no agents of its own."""
@@ -135,17 +147,30 @@ class Roles:
             KeyError: its role is not there; `check` tells before.
         """
         name = self.of_task(task)
-        return self.type_by_key(f"{task.task_type}@{name}" if name else task.task_type)
+        kind = self.type_by_key(f"{task.task_type}@{name}" if name else task.task_type)
+        return narrowed(kind, task.withheld)
 
     def type_by_key(self, key: str) -> TaskType:
-        """The task type of that key; see `TaskType.key`.
+        """The task type of that key, with nothing withheld; see `TaskType.key`.
 
         Raises:
             KeyError: there is none.
         """
-        task_type, _, role = key.partition("@")
-        kind = TASK_TYPES[task_type]
-        return _as_done_by(kind, role, self._roles[role]) if role else kind
+        task_type, _, name = key.partition("@")
+        kind, role = TASK_TYPES[task_type], self._roles[name] if name else None
+        if role is not None:
+            kind = _as_done_by(kind, name, role)
+        return self._in_team(kind, role)
+
+    def _in_team(self, kind: TaskType, role: RoleSettings | None) -> TaskType:
+        """With the tools by which its agent reaches others, if there are others."""
+        if self._team is None:
+            return kind
+        own = role.team_tools if role else None
+        tools = self._team.tools if own is None else own
+        freely = (role and role.delegates) or self._team.delegates
+        manner = replace(kind.manner, team_tools=tools, delegates_freely=freely == "freely")
+        return replace(kind, manner=manner)
 
     def warm_for(self, agent_id: str, task_type: str | None) -> str | None:
         """What the agent has a CLI ready for at its start, given the task type of all others."""

@@ -82,8 +82,15 @@ class MemoryBackend:
         ]
 
     def ask_agent(
-        self, caller: str, to: str, question: str, timeout_s: float, cancellation: Cancellation
+        self,
+        caller: str,
+        to: str,
+        question: str,
+        files: Sequence[str],
+        timeout_s: float,
+        cancellation: Cancellation,
     ) -> str:
+        del files
         agent = self._living(to)
         with self._changed:
             chain = self._chain(to, caller)
@@ -141,8 +148,15 @@ class MemoryBackend:
             self._changed.wait_for(lambda: mail or cancellation.requested, wait_s)
             return [mail.popleft() for _ in range(min(limit, len(mail)))]
 
-    def delegate_task(self, caller: str, task_type: str, description: str, to: str | None) -> str:
-        del caller, task_type, description
+    def delegate_task(
+        self,
+        caller: str,
+        task_type: str,
+        description: str,
+        files: Sequence[str],
+        to: str | None,
+    ) -> str:
+        del caller, task_type, description, files
         task_id = f"t{next(self._ids)}"
         self._tasks[task_id] = TaskView(task_id, "submitted", to)
         return task_id
