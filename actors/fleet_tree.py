@@ -68,7 +68,10 @@ def _child(child: ChildStatus, status: Mapping[str, Any]) -> dict[str, Any]:
         "next_start_s": child.next_start_s,
         "last_failure": _failure(record),
     }
-    return node | ({key: record[key] for key in _OF_AGENT} if is_agent else {})
+    if not is_agent:
+        return node
+    waits = [wait for wait in status.get("waits", ()) if wait["agent_id"] == child.child_id]
+    return node | {key: record[key] for key in _OF_AGENT} | {"waits": waits}
 
 
 def _failure(record: Mapping[str, Any]) -> dict[str, str] | None:

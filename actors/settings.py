@@ -218,7 +218,7 @@ _TeamTools = Annotated[
 class TeamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What agents may ask of each other."""
 
-    tools: _TeamTools = TEAM_TOOLS
+    tools: _TeamTools | None = None
     delegates: Delegates = "within"
     max_depth: Annotated[int, Meta(ge=1, le=10, description="a whole number from 1 to 10")] = 3
     max_tasks: Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")] = 20

@@ -65,16 +65,16 @@ class AskCycle(BackendError):
 
 
 class NobodyIsFree(BackendError):
-    """All who could take it wait, over others or not, for the one who would wait for them."""
+    """All others who could take it wait already, and for each other; or there are none."""
 
-    def __init__(self, chain: tuple[str, ...]) -> None:
-        super().__init__(chain)
-        self.chain = chain
+    def __init__(self, waiting: tuple[str, ...]) -> None:
+        super().__init__(waiting)
+        self.waiting = waiting
 
     def __str__(self) -> str:
         who = "nobody but you could take it"
-        if len(set(self.chain)) > 1:
-            who = f"everybody who could take it waits already: {' waits for '.join(self.chain)}"
+        if self.waiting:
+            who = f"everybody else who could take it waits already ({', '.join(self.waiting)})"
         return (
             f"it would wait for ever: {who}. Do it yourself, or end your turn with what you have "
             "and say what is missing; what you delegated runs once an agent is free"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import AgentError
-from ..settings import RoleSettings, TeamSettings
+from ..settings import TEAM_TOOLS, RoleSettings, TeamSettings
 from ..tasks.types import ACTING_TOOLS, TASK_TYPES, Manner, TaskType
 from ..tasks.validate import InvalidTask, nearest_of
 from .rights import narrowed
@@ -167,7 +167,8 @@ class Roles:
         if self._team is None:
             return kind
         own = role.team_tools if role else None
-        tools = self._team.tools if own is None else own
+        ours = TEAM_TOOLS if self._team.tools is None else self._team.tools
+        tools = ours if own is None else own
         freely = (role and role.delegates) or self._team.delegates
         manner = replace(kind.manner, team_tools=tools, delegates_freely=freely == "freely")
         return replace(kind, manner=manner)

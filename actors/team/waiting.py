@@ -110,11 +110,12 @@ class OpenCalls:
         deadlock = graph.find(agent_id)
         if deadlock is None:
             return None
+        if task.agent is None and task.task_id not in self._book.running:
+            waiting = {wait.waiter for wait in deadlock.waits} - {agent_id}
+            return NobodyIsFree(tuple(sorted(waiting)))
         names = [wait.waiter for wait in deadlock.cycle]
         at = names.index(agent_id) if agent_id in names else 0
-        ring = (*names[at:], *names[:at], names[at])
-        is_named = task.agent is not None or task.task_id in self._book.running
-        return AskCycle(ring) if is_named else NobodyIsFree(ring)
+        return AskCycle((*names[at:], *names[:at], names[at]))
 
     def edges(self) -> list[dict[str, Any]]:
         """Who waits for whom, oldest first, as plain data."""

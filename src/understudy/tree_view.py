@@ -23,6 +23,12 @@ def tree_lines(tree: dict[str, Any]) -> Iterator[str]:
     return draw(Branch(text, notes, children))
 
 
+def waiting_text(wait: dict[str, Any]) -> str:
+    """For whom an agent waits, in words."""
+    whom = " or ".join(wait["on"]) or "nobody"
+    return f"waits for {whom} ({wait['what']} {wait['for_task'][:8]}, {wait['waited_s']:.0f} s)"
+
+
 def _supervisor(node: dict[str, Any]) -> Branch:
     if node["state"] == "unknown":
         return Branch(f"{node['id']}  supervisor, gives no answer: it is busy, or it has ended")
@@ -44,7 +50,7 @@ def _child(node: dict[str, Any]) -> Branch:
         words.append(f"pid {node['pid']}")
     if node.get("current_task"):
         words.append(f"task {node['current_task']}")
-    notes: list[str] = []
+    notes = [waiting_text(wait) for wait in node.get("waits", ())]
     if failure := node["last_failure"]:
         notes.append(f"last failure ({failure['kind']}): {failure['detail']}")
     container = node.get("container")

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from understudy.actors.events import TaskEvent
+from understudy.tree_view import waiting_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -185,7 +186,9 @@ def status_table(status: dict[str, Any]) -> Table:
         table.add_column(name, overflow="fold")
     for agent_id, agent in status["agents"].items():
         state = str(agent["state"])
-        waits = f" ({agent['waits_for']})" if agent.get("waits_for") else ""
+        reasons = [agent["waits_for"]] if agent.get("waits_for") else []
+        reasons += [waiting_text(w) for w in status.get("waits", ()) if w["agent_id"] == agent_id]
+        waits = f" ({', '.join(reasons)})" if reasons else ""
         table.add_row(
             agent_id,
             f"[{_COLOURS.get(state, 'white')}]{state}{waits}",

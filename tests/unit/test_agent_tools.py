@@ -163,7 +163,7 @@ def test_asking_somebody_who_waits_for_the_asker_is_refused_with_advice(
         return "done without"
 
     fleet.join("bob", lambda caller, question: fleet.ask_agent(
-        "bob", "carol", f"{caller}: {question}", SOON_S, Cancellation()))  # fmt: skip
+        "bob", "carol", f"{caller}: {question}", (), SOON_S, Cancellation()))  # fmt: skip
     fleet.join("carol", ask_back)
     answer = call(agent_tools("alice", fleet), "ask_agent", to="bob", question="?")
     assert answer["answer"] == "done without"
@@ -300,3 +300,26 @@ def test_our_part_of_a_question_takes_no_time_to_speak_of(fleet: MemoryBackend) 
         call(server, "ask_agent", to="bob", question="?")
         took.append(time.perf_counter() - started)
     assert statistics.median(took) < 0.015
+
+
+def test_what_is_too_long_is_in_a_file_when_there_can_be_one(fleet: MemoryBackend) -> None:
+    fleet.join("bob", lambda _caller, _question: "x" * 100_000)
+    kept: dict[str, str] = {}
+
+    def keep(name: str, text: str) -> str:
+        kept[name] = text
+        return f"/work/{name}"
+
+    server = agent_tools("alice", fleet, keep=keep)
+    text, _ = raw_call(server, "ask_agent", to="bob", question="all")
+    answer = json.loads(text)
+    assert len(text) <= RESULT_LIMIT_CHARS
+    assert answer["answer"].startswith("xxx")
+    ((name, whole),) = kept.items()
+    assert (answer["whole_text_in_file"], len(whole)) == (f"/work/{name}", 100_000)
+
+
+def test_a_role_may_have_some_of_the_tools_alone(fleet: MemoryBackend) -> None:
+    server = agent_tools("alice", fleet, only=("list_agents", "send_message"))
+    assert server.tool_names == ("mcp__bus__list_agents", "mcp__bus__send_message")
+    assert "there is no tool 'ask_agent'" in refusal(server, "ask_agent", to="bob", question="?")

@@ -295,3 +295,50 @@ def test_a_budget_in_dollars_refuses_a_model_without_a_price(tmp_path: Path) -> 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"model": 3}', b'{"max_tokens": "x"}'])
 def test_a_body_that_is_no_request_asks_for_nothing(body: bytes) -> None:
     assert Wants.of(body) == Wants()
+
+
+# -- what agents give to each other -----------------------------------------------------------
+
+
+def test_what_is_spent_on_a_given_task_counts_for_those_above_it(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    made = budget(task=Caps(turns=9))
+    first = books(path, made)
+    above = [{"task_id": "mid", "budget": None}, {"task_id": "top", "budget": {"turns": 2}}]
+    first.assign("agent_t", {"task_id": "top", "budget": {"turns": 2}})
+    for number, agent in enumerate(("agent_a", "agent_b")):
+        first.assign(agent, {"task_id": f"child{number}", "above": above})
+        ask = first.ask(agent, Wants("claude-sonnet-4-5", max_tokens=9), 9, until=1.0)
+        made.check(ask.account, 0.0)
+        made.reserve(number, ask.account, ask.most)
+        entry = first.begin(ask, "claude-sonnet-4-5")
+        spent = first.note(entry, Usage(1, 1, model="claude-sonnet-4-5"), 200, "done")
+        made.settle(number, ask.account, 0.0, spent)
+    for agent in ("agent_a", "agent_t"):
+        ask = first.ask(agent, Wants("claude-sonnet-4-5"), 9, until=1.0)
+        with pytest.raises(OverBudget, match="task top has used 2 turns of 2 turns"):
+            made.check(ask.account, 0.0)
+    # The next gateway knows it too, when others have worked for that family since.
+    first.assign("agent_a", {"task_id": "else"})
+    first.close()
+    made = budget(task=Caps(turns=9))
+    second = books(path, made)
+    ask = second.ask("agent_t", Wants("claude-sonnet-4-5"), 9, until=1.0)
+    with pytest.raises(OverBudget, match="task top has used 2 turns"):
+        made.check(ask.account, 0.0)
+    second.close()
+
+
+def test_a_ledger_of_version_1_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    old = Ledger(path)
+    row = old.begin("f", "a", "t", "m", asked_at=0.0)
+    old.note(row, Usage(1, 1), status=200, seconds=1.0, dollars=0.5, state="done")
+    old.close()
+    with sqlite3.connect(path) as db:
+        db.executescript("DROP TABLE parents; PRAGMA user_version = 1")
+    db.close()
+    new = Ledger(path)
+    new.note_family(["child", "t"])
+    assert new.of_task("t").dollars == 0.5
+    new.close()

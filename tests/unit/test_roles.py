@@ -185,3 +185,53 @@ def test_a_role_changes_the_container_and_the_command_line(roles: Roles, tmp_pat
     reading = spec("generic@reader")
     assert reading.read_only_work
     assert "--tools=Read,Grep,Glob" in reading.command
+
+
+TEAM = (
+    TEXT
+    + """\
+  mute:
+    team_tools: []
+  boss:
+    read_only: true
+    team_tools: [delegate_task, wait_task]
+    delegates: freely
+"""
+)
+
+
+def test_a_team_has_all_tools_unless_its_settings_or_a_role_say_less(tmp_path: Path) -> None:
+    roles = Roles.of(config(tmp_path, TEAM).settings)
+    roles = Roles.from_wire(roles.to_wire())
+
+    def tools(key: str) -> tuple[str, ...]:
+        return roles.type_by_key(key).manner.team_tools
+
+    assert len(tools("generic")) == len(tools("code_review@reviewer")) == 7
+    assert (tools("generic@mute"), tools("generic@boss")) == ((), ("delegate_task", "wait_task"))
+    assert roles.type_by_key("generic@boss").manner.delegates_freely
+    some = load(overrides={"team.tools": "list_agents, ask_agent"}).settings
+    assert Roles.of(some).type_by_key("generic").manner.team_tools == ("list_agents", "ask_agent")
+
+
+def test_an_agent_that_is_alone_has_no_team() -> None:
+    alone = Roles.of(load(overrides={"orchestrator.num_agents": 1}).settings)
+    assert alone.type_by_key("generic").manner.team_tools == ()
+    assert Roles.from_wire(alone.to_wire()).type_by_key("generic").manner.team_tools == ()
+
+
+def test_a_wrong_tool_of_the_team_is_told_with_the_nearest_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="did you mean ask_agent"):
+        config(tmp_path, TEXT + "team: {tools: [ask_agnet]}\n")
+
+
+def test_what_is_withheld_makes_another_kind_of_work_only_where_it_takes_something(
+    roles: Roles,
+) -> None:
+    plain = roles.type_of(Task())
+    narrow = roles.type_of(Task(withheld=["write", "unasked", "Bash(rm *)"]))
+    assert (plain.key, narrow.key) == ("generic", "generic!write!Bash(rm *)")
+    assert (narrow.read_only, narrow.manner.asks) == (True, False)
+    assert roles.type_of(Task(withheld=["unasked"])).manner.asks
+    question = Task(task_type="question", withheld=["write", "unasked"])
+    assert roles.type_of(question).key == "question"

@@ -32,7 +32,7 @@ def version(path: Path) -> int:
 def test_the_file_under_test_is_of_version_1(path: Path) -> None:
     assert version(path) == 1
     TaskStore(path).close()
-    assert version(path) == 3
+    assert version(path) == 4
 
 
 def test_every_task_result_and_event_of_version_1_is_there(path: Path) -> None:

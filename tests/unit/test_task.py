@@ -36,6 +36,10 @@ def test_a_task_has_the_documented_fields_in_their_order_and_defaults() -> None:
         "include_uncommitted",
         "role",
         "agent",
+        "parent",
+        "given_by",
+        "is_ask",
+        "withheld",
     ]
     assert (task.task_type, task.description, task.files, task.parallel) == (
         "generic",

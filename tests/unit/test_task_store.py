@@ -266,7 +266,7 @@ def of_a_newer_version(path: Path) -> None:
     [
         (not_a_database, "not an SQLite database"),
         (another_programs, "another program's database"),
-        (of_a_newer_version, "schema version 99, this program knows 3"),
+        (of_a_newer_version, "schema version 99, this program knows 4"),
     ],
 )
 def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(

@@ -25,19 +25,22 @@ def named(each: TaskType) -> str:
     return each.name
 
 
-def test_there_are_five() -> None:
-    assert set(TASK_TYPES) == {"code_review", "refactor", "test_generation", "analysis", "generic"}
+READERS = {"code_review", "analysis", "question"}
 
 
-def test_review_and_analysis_can_neither_write_nor_run_commands() -> None:
+def test_there_are_six() -> None:
+    assert set(TASK_TYPES) == READERS | {"refactor", "test_generation", "generic"}
+
+
+def test_reviews_analyses_and_questions_can_neither_write_nor_run_commands() -> None:
     readers = {each.name for each in ALL if each.read_only}
-    assert readers == {"code_review", "analysis"}
+    assert readers == READERS
     for name in readers:
         assert set(TASK_TYPES[name].tools) == {"Read", "Grep", "Glob"}
 
 
 def test_only_those_are_served_by_a_container_used_before() -> None:
-    assert {each.name for each in ALL if each.reusable} == {"code_review", "analysis"}
+    assert {each.name for each in ALL if each.reusable} == READERS
 
 
 @pytest.mark.parametrize("each", ALL, ids=named)

@@ -376,3 +376,22 @@ def test_removing_takes_the_whole_workspace_and_may_be_done_twice(workspace: Wor
 def test_a_branch_of_files_that_cannot_be_read_does_not_show_as_deleted() -> None:
     gone = [b"a", b"closed/b", b"closed/c/d", b"closedish"]
     assert _deletions(gone, [LeftOut(b"closed", "Permission denied")]) == [b"a", b"closedish"]
+
+
+def test_texts_for_the_agent_are_no_part_of_its_work(workspace: Workspace) -> None:
+    (workspace.work_dir / "a").write_text("x")
+    workspace.baseline()
+    path = workspace.leave("answer.txt", "long")
+    assert path == "/work/.understudy-answers/answer.txt"
+    assert (workspace.work_dir / ".understudy-answers" / "answer.txt").read_text() == "long"
+    assert (workspace.diff().files_changed, workspace.names(9)) == ([], ["a"])
+
+
+def test_a_text_for_the_agent_follows_no_link_that_it_made(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "host").mkdir()
+    (workspace.work_dir / ".understudy-answers").symlink_to(tmp_path / "host")
+    with pytest.raises(WorkspaceError):
+        workspace.leave("answer.txt", "long")
+    assert list((tmp_path / "host").iterdir()) == []

@@ -98,6 +98,9 @@ def tasks(
         agent = row.agent_id or "-"
         task = row.task
         title = ", ".join([*task.files[:2], *task.description.splitlines()[:1]])[:60]
+        if task.given_by:
+            verb = "asked by" if task.is_ask else "given by"
+            title += f"  [{verb} {task.given_by} for {(task.parent or '?')[:8]}]"
         click.echo(
             f"{task.task_id}  {row.state:<9} {task.task_type:<15} {agent:<10} {when}  {title}"
         )
@@ -112,6 +115,9 @@ def _row(row: TaskRow) -> dict[str, object]:
         "description": row.task.description,
         "files": row.task.files,
         "priority": row.task.priority,
+        "parent": row.task.parent,
+        "given_by": row.task.given_by,
+        "is_ask": row.task.is_ask,
         "agent_id": row.agent_id,
         "attempts": row.attempts,
         "deaths": row.deaths,
