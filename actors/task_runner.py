@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from .seat import Seat
     from .tasks.types import TaskType
     from .workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 # The turn ended early by a limit: what was written until then is a part of the work.
 _CUT_SHORT = (FailureKind.MAX_TURNS, FailureKind.BUDGET)
@@ -176,12 +179,14 @@ class TaskRunner:
         left_s = task.timeout - (self._clock() - started)
         if left_s <= 0:
             raise TurnTimeout(task.timeout)
+        begun = self._clock()
         event = client.run_turn(
             prompt,
             timeout_s=left_s,
             stall_s=self._stall_s,
             cancelled=lambda: self._cancelled == job.number,
         )
+        _log.debug("the CLI's turn took %.6f s", self._clock() - begun)
         result = self._read_result(job, role, event, cost_delta(before_usd, event))
         if not role.read_only:
             self._take_work(workspace, task, result)

@@ -173,6 +173,7 @@ class Answers:
     def _run(
         self, request_id: str, call: _Call, server: McpServer, message: dict[str, Any]
     ) -> None:
+        started = time.monotonic()
         try:
             response = server.answer(message, call.cancellation)
             with self._lock:
@@ -180,6 +181,7 @@ class Answers:
             if is_wanted:
                 self._reply(request_id, {"mcp_response": response})
                 self._on_settled()
+            _log.debug("a tool call took %.6f s", time.monotonic() - started)
         finally:
             self._threads.discard(threading.current_thread())
 

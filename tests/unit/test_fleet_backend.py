@@ -136,12 +136,13 @@ def test_a_task_is_shown_with_result_error_and_branch(root: Root) -> None:
 
 
 def test_messages_and_agents_come_as_they_are_told(root: Root) -> None:
-    root.answer = lambda m: {
+    answers: dict[str, dict[str, Any]] = {
         "list_agents": {"agents": [{"name": "bob", "role": "any", "state": "idle"}]},
         "send_message": {"sent": "4"},
         "read_messages": {"messages": [{"id": "4", "from": "bob", "text": "x", "sent_at": 1.0}]},
         "delegate_task": {"id": "t9"},
-    }[m.payload["team"]]
+    }
+    root.answer = lambda m: answers[m.payload["team"]]
     backend = root.backend
     assert backend.list_agents("agent_000")[0].state == "idle"
     assert backend.send_message("agent_000", "bob", "x") == "4"

@@ -32,6 +32,10 @@ ROLES = {
 LIMITS = TeamLimits(max_depth=2, max_tasks=3, inbox_size=2)
 
 
+def _ignore(*_told: str) -> None:
+    """Nothing of it matters here."""
+
+
 class Bus:
     """A protocol that keeps what is sent."""
 
@@ -72,9 +76,9 @@ class Team:
             TaskBook(queue, self.store, "run", clock=self.clock, wall=self.clock),
             self.bus,
             RootLimits(max_running, max_attempts=3, retry_wait_min_s=1, retry_wait_max_s=8),
-            kill_agent=lambda _: None,
-            renew_child=lambda _: None,
-            record=lambda *_: None,
+            kill_agent=_ignore,
+            renew_child=_ignore,
+            record=_ignore,
             roles=self.roles,
             team=LIMITS,
             clock=self.clock,
@@ -113,7 +117,8 @@ class Team:
 
     def begin(self, agent: str, **fields: Any) -> str:  # noqa: ANN401 - fields of a task
         """Give the agent a task of a user's; its id."""
-        task = Task(**{"description": "x", "agent": agent, "timeout": 100.0, **fields})
+        wire: dict[str, Any] = {"description": "x", "agent": agent, "timeout": 100.0, **fields}
+        task = Task(**wire)
         self.root.submit([task], []).get()
         assert self.works_on(agent) == task.task_id
         return task.task_id
