@@ -15,6 +15,7 @@ from fakes.program import Program
 from understudy import Orchestrator, Task, TaskHandle, TaskState
 from understudy.actors.paths import cache_dir
 from understudy.actors.podman import ensure_image
+from understudy.actors.releases import DEFAULT_CLI_VERSION, OLDEST_CLI_VERSION
 from understudy.fakeapi import FakeApiThread
 
 pytestmark = pytest.mark.podman
@@ -96,7 +97,7 @@ def given(fleet: Orchestrator) -> list[dict[str, Any]]:
     return [row for row in rows if row["parent"]]
 
 
-@pytest.mark.parametrize("release", ["2.1.330", "2.1.197"])
+@pytest.mark.parametrize("release", [DEFAULT_CLI_VERSION, OLDEST_CLI_VERSION])
 def test_an_agent_asks_another_and_gets_its_answer_as_data(
     api: FakeApiThread, release: str
 ) -> None:
