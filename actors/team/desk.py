@@ -182,7 +182,9 @@ class TeamDesk:
             raise MailboxIsFull(to)
         self._say(running, f"writes to {to}: {text}")
         for call in self._calls:
-            if call.what == "read_messages" and call.agent_id == to:
+            if call.what != "read_messages" or call.agent_id != to:
+                continue
+            if not self._calls.is_over(call):
                 self._hand_over(call)
                 break
         return {"sent": str(seq)}
@@ -233,6 +235,9 @@ class TeamDesk:
         for task in tasks:
             if above := self._book.ancestors(task):
                 self._families.add(task, above)
+                giver = self._book.row(above[0].task_id)
+                if giver is not None and giver.state.is_final:
+                    self._families.ended(giver.task_id)
         for task in tasks:
             if task.is_ask:
                 self._book.take_waiting(task.task_id)

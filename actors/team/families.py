@@ -28,13 +28,14 @@ class Families:
 
     def add(self, child: Task, above: list[Task]) -> None:
         """That task was given away; `above` are its parent, the parent's parent, and so on."""
-        head = above[-1].task_id
+        giver, head = above[0].task_id, above[-1].task_id
         family = self._families.setdefault(head, _Family())
         family.given += 1
-        for task_id in (child.task_id, *(task.task_id for task in above)):
+        # Those further above may be finished: only one that works gives something away.
+        for task_id in (child.task_id, giver):
             family.unfinished.add(task_id)
             self._head[task_id] = head
-        self._children.setdefault(above[0].task_id, set()).add(child.task_id)
+        self._children.setdefault(giver, set()).add(child.task_id)
 
     def given(self, head: str) -> int:
         """How many tasks were given away in the family of that task, which a user gave."""

@@ -103,7 +103,8 @@ class OpenCalls:
         """Why that agent would wait for the task for ever, or None when it would not."""
         takers = self.takers(task)
         if not takers:
-            return AgentGone(task.agent or task.role or "everybody who could take it")
+            who = task.agent or task.role or "everybody who could take it"
+            return AgentGone(who, "it has ended for good, or is suspended and takes no work")
         graph = self._graph()
         # The youngest of all: what is found is a ring that this wait closes.
         graph.add(Wait("this", agent_id, frozenset(takers), self._clock()))

@@ -189,8 +189,9 @@ def status_table(status: dict[str, Any]) -> Table:
         reasons = [agent["waits_for"]] if agent.get("waits_for") else []
         reasons += [waiting_text(w) for w in status.get("waits", ()) if w["agent_id"] == agent_id]
         waits = f" ({', '.join(reasons)})" if reasons else ""
+        role = f" ({agent['role']})" if agent.get("role") else ""
         table.add_row(
-            agent_id,
+            f"{agent_id}{role}",
             f"[{_COLOURS.get(state, 'white')}]{state}{waits}",
             agent["current_task"] or "",
             agent["warm_for"] or "",

@@ -23,12 +23,12 @@ def test_a_call_waits_for_an_answer_and_without_one_is_denied(
     service = program.serve("--fake", "--agents", "1", *ASK, *short)
 
     def asked(*command: str) -> dict[str, Any]:
-        task_id = program.run("submit", TOUCH).out.strip()
+        task_id = program.run("submit", TOUCH, "--role", "asker").out.strip()
         until(lambda: program.run("status", "--json").json["input_required"])
         assert "Bash" in program.run("status").out
         assert task_id in program.run("tasks", "--state", "input_required").out
         if command:
-            assert program.run(command[0], task_id, *command[1:]).code == 0
+            assert program.run(command[0], task_id[:8], *command[1:]).code == 0
         until(lambda: program.run("result", task_id, "--json").code == 0)
         done: dict[str, Any] = program.run("result", task_id, "--json").json["result"]
         return done

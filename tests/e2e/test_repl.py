@@ -18,11 +18,11 @@ pytestmark = pytest.mark.podman
 class Terminal:
     """The REPL on a terminal of its own."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, *options: str) -> None:
         ours, theirs = os.openpty()
         self._fd = ours
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "understudy", "repl", "--fake", "--agents", "1"],
+            [sys.executable, "-m", "understudy", "repl", "--fake", "--agents", "1", *options],
             cwd=program.cwd,
             env={**program.env, "TERM": "dumb"},
             stdin=theirs,
@@ -76,6 +76,29 @@ def test_status_a_task_its_result_and_quit(program: Program) -> None:
         terminal.expect("runs again, incarnation 2")
         terminal.type("frobnicate")
         terminal.expect("unknown command")
+        terminal.type("quit")
+        assert terminal.process.wait(30) == 0
+    finally:
+        terminal.close()
+
+
+def test_a_call_that_needs_a_yes_is_asked_at_the_prompt(program: Program) -> None:
+    asks = ("--set", "roles.asker.permission=ask", "--set", "roles.asker.tasks=generic")
+    terminal = Terminal(program, *asks)
+    touch = '{"tool":"Bash","input":{"command":"touch /work/made"}},{"text":"{{tool_result}}"}'
+    try:
+        terminal.expect("Commands: status, task TYPE DESCRIPTION")
+        terminal.type(f"task generic @@ [{touch}] @@")
+        terminal.expect("agent_000 asks: Bash")
+        terminal.expect("allow it?")
+        terminal.type("y")
+        terminal.expect("b/made")
+        terminal.expect(": success")
+        terminal.type(f"task generic @@ [{touch}] @@")
+        terminal.expect("allow it?")
+        terminal.type("use the other file")
+        terminal.expect("use the other file", 5)
+        terminal.expect(": success")
         terminal.type("quit")
         assert terminal.process.wait(30) == 0
     finally:

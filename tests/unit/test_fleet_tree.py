@@ -76,3 +76,14 @@ def test_a_tree_is_drawn_with_its_notes() -> None:
         "└─ c",
         "        of c",
     ]
+
+
+def test_who_waits_for_whom_stands_below_the_one_who_waits() -> None:
+    wait = {"agent_id": "agent_000", "what": "ask_agent", "for_task": "0123456789", "waited_s": 2.2}
+    told = status(Roster(["agent_000", "agent_001"]))
+    told["waits"] = [{**wait, "on": ["agent_001"]}, {**wait, "agent_id": "agent_001", "on": []}]
+    both = [ChildStatus(name, ChildState.READY, 1, 0, 7, None) for name in told["agents"]]
+    tree = fleet_tree(told, {"agents": report(*both)}, 5)
+    text = "\n".join(tree_lines(tree))
+    assert "waits for agent_001 (ask_agent 01234567, 2 s)" in text
+    assert "waits for nobody" in text

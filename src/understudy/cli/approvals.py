@@ -6,6 +6,7 @@ import click
 
 from understudy.cli.common import config_options, json_option, print_json, read_config
 from understudy.cli.service import need_service
+from understudy.cli.tasks import full_id
 
 
 @click.command()
@@ -13,7 +14,10 @@ from understudy.cli.service import need_service
 @config_options
 @json_option
 def approve(task_id: str, config_path: str | None, settings: tuple[str, ...], as_json: bool) -> int:
-    """Allow the oldest call that TASK_ID asks for; `understudy status` shows it."""
+    """Allow the oldest call that TASK_ID asks for; `understudy status` shows it.
+
+    The id may be shortened as long as it is unique.
+    """
     return _answer(task_id, config_path, settings, as_json=as_json, allow=True)
 
 
@@ -47,6 +51,7 @@ def _answer(
     allow: bool,
     text: str | None = None,
 ) -> int:
+    task_id = full_id(config_path, settings, task_id)
     with need_service(read_config(config_path, settings)) as client:
         done = client.call("answer", task_id=task_id, allow=allow, text=text)
     if as_json:

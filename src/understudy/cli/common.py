@@ -50,7 +50,11 @@ def task_options(command: Callable[P, R]) -> Callable[P, R]:
     options: list[Callable[[Callable[P, R]], Callable[P, R]]] = [
         click.argument("description", default=""),
         click.option("--type", "task_type", default="generic", show_default=True, metavar="TYPE",
-                     help="code_review, refactor, test_generation, analysis or generic."),
+                     help="code_review, refactor, test_generation, analysis, question or generic."),
+        click.option("--role", default=None, metavar="ROLE",
+                     help="Who is to do it. Default: the role that has its type."),
+        click.option("--agent", default=None, metavar="AGENT",
+                     help="The one agent that is to do it. Default: any that can."),
         click.option("-f", "--file", "files", multiple=True, metavar="FILE",
                      help="A file or folder of the repository; may be repeated."),
         click.option("--repo", type=click.Path(file_okay=False), default=None,

@@ -15,7 +15,14 @@ from understudy.transport.errors import TransportError
 from understudy.tree_view import tree_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from understudy.actors.handle import TaskHandle
+    from understudy.actors.tasks.task import TaskResult
     from understudy.orchestrator import Orchestrator
+
+# How soon a call that needs a yes is seen.
+_LOOK_S = 0.2
 
 _HELP = """\
 status                      agents and queue
@@ -25,7 +32,8 @@ suspend AGENT [now]         give it no more tasks; with now, end its turn
 resume AGENT                give it tasks again
 approve TASK, deny TASK     answer the oldest call that the task asks for
 answer TASK TEXT            refuse it, and tell the agent what to do instead
-task TYPE DESCRIPTION       run a task; files of the current folder follow as @FILE words
+task TYPE DESCRIPTION       run a task; files of the current folder follow as @FILE words;
+                            calls that need a yes are asked here
 result ID                   the result of a task
 quit                        end the fleet and leave (also Ctrl-D)"""
 
@@ -73,10 +81,10 @@ def repl(
                 return 0
             if line == "quit":
                 return 0
-            _obey(orchestrator, line)
+            _obey(orchestrator, line, session.prompt)
 
 
-def _obey(orchestrator: Orchestrator, line: str) -> None:
+def _obey(orchestrator: Orchestrator, line: str, ask: Callable[[str], str]) -> None:
     verb, _, rest = line.partition(" ")
     try:
         match verb:
@@ -85,7 +93,7 @@ def _obey(orchestrator: Orchestrator, line: str) -> None:
             case "status":
                 click.echo(json.dumps(orchestrator.get_agent_status(), indent=2))
             case "task":
-                _run_task(orchestrator, rest)
+                _run_task(orchestrator, rest, ask)
             case "result":
                 result = orchestrator.get_task_result(rest.strip())
                 text = json.dumps(result.to_wire(), indent=2) if result else "no such result"
@@ -134,7 +142,36 @@ def _allow(orchestrator: Orchestrator, verb: str, rest: str) -> None:
     click.echo(f"{task_id} goes on" if done else f"{task_id} asks for nothing")
 
 
-def _run_task(orchestrator: Orchestrator, rest: str) -> None:
+def _see_through(
+    orchestrator: Orchestrator, handle: TaskHandle, ask: Callable[[str], str]
+) -> TaskResult:
+    """Wait for the result; calls that need somebody's yes meanwhile are asked here."""
+    while True:
+        try:
+            return handle.wait(_LOOK_S)
+        except TimeoutError:
+            for asked in orchestrator.status()["input_required"]:
+                _ask(orchestrator, asked, ask)
+
+
+def _ask(orchestrator: Orchestrator, asked: dict[str, str], ask: Callable[[str], str]) -> None:
+    click.echo(f"{asked['agent_id']} asks: {asked['tool']} {asked['input']}")
+    try:
+        said = ask("allow it? y, n, or what to do instead: ").strip()
+    except EOFError:
+        said = ""
+    task_id = asked["task_id"]
+    if said.lower() in ("y", "yes"):
+        done = orchestrator.approve(task_id)
+    elif said.lower() in ("", "n", "no"):
+        done = orchestrator.deny(task_id)
+    else:
+        done = orchestrator.answer(task_id, said)
+    if not done:
+        click.echo("too late: it was denied, or its task is over")
+
+
+def _run_task(orchestrator: Orchestrator, rest: str, ask: Callable[[str], str]) -> None:
     from rich.console import Console  # noqa: PLC0415 - rich is loaded when something is shown
 
     from understudy.actors.tasks.task import Task  # noqa: PLC0415 - likewise
@@ -144,7 +181,8 @@ def _run_task(orchestrator: Orchestrator, rest: str) -> None:
     if not task_type or not description:
         click.echo("usage: task TYPE DESCRIPTION [@FILE ...]")
         return
-    names = [word[1:] for word in description.split() if word.startswith("@") and len(word) > 1]
+    words = (word.removeprefix("@") for word in description.split() if word.startswith("@"))
+    names = [word for word in words if word and not word.startswith("@")]
     task = Task(
         task_type=task_type,
         description=description,
@@ -153,7 +191,7 @@ def _run_task(orchestrator: Orchestrator, rest: str) -> None:
     )
     handle = orchestrator.submit(task)
     try:
-        result = handle.wait()
+        result = _see_through(orchestrator, handle, ask)
     except KeyboardInterrupt:
         arm_interrupt()  # for the next one
         handle.cancel()

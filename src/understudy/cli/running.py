@@ -38,6 +38,8 @@ def make_tasks(
     timeout: float,
     priority: int,
     committed: bool = False,
+    role: str | None = None,
+    agent: str | None = None,
 ) -> tuple[list[Task], dict[str, str]]:
     """The tasks that the options describe, and a short title for each."""
     text = read_description(description)
@@ -54,6 +56,8 @@ def make_tasks(
             timeout=timeout,
             repo=where,
             include_uncommitted=not committed,
+            role=role,
+            agent=agent,
         )
         for group in groups
     ]
@@ -125,6 +129,10 @@ def run_in(
         console.print(f"running on {session.place}", style="dim")
         if own_settings and isinstance(session, ServiceSession):
             console.print("its settings count, not --set and --config; for those use --embedded")
+        asking = [name for name, role in config.roles.items() if role.permission == "ask"]
+        if asking and not isinstance(session, ServiceSession):
+            text = "here nobody can answer the calls that these roles ask for, and they are denied "
+            console.print(f"{text}in time; use the service or the prompt: {', '.join(asking)}")
         results = see_through(session, tasks, titles, console)
     return show(results, titles, as_json=as_json)
 
@@ -143,6 +151,8 @@ def run_in(
 def run(
     description: str,
     task_type: str,
+    role: str | None,
+    agent: str | None,
     files: tuple[str, ...],
     repo: str | None,
     committed: bool,
@@ -173,6 +183,8 @@ def run(
         timeout=limit,
         priority=priority,
         committed=committed,
+        role=role,
+        agent=agent,
     )
     for task in tasks:
         task.check(priority_levels=config.settings.task_queue.priority_levels)
@@ -195,6 +207,8 @@ def run(
 def submit(
     description: str,
     task_type: str,
+    role: str | None,
+    agent: str | None,
     files: tuple[str, ...],
     repo: str | None,
     committed: bool,
@@ -219,6 +233,8 @@ def submit(
         timeout=limit,
         priority=priority,
         committed=committed,
+        role=role,
+        agent=agent,
     )
     with need_service(config) as client:
         answer = client.call("submit", tasks=[task.to_wire() for task in tasks])

@@ -18,6 +18,7 @@ from understudy.cli.common import (
     print_json,
     read_config,
 )
+from understudy.cli.tasks import full_id
 
 if TYPE_CHECKING:
     from understudy.config import Configuration
@@ -128,7 +129,11 @@ def status(config_path: str | None, settings: tuple[str, ...], as_json: bool) ->
 @config_options
 @json_option
 def cancel(task_id: str, config_path: str | None, settings: tuple[str, ...], as_json: bool) -> int:
-    """End a task of the service, waiting or running."""
+    """End a task of the service, waiting or running, and what its agent gave away.
+
+    The id may be shortened as long as it is unique.
+    """
+    task_id = full_id(config_path, settings, task_id)
     with need_service(read_config(config_path, settings)) as client:
         answer = client.call("cancel", task_id=task_id)
     if as_json:

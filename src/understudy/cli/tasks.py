@@ -227,6 +227,15 @@ def _put_back(store: TaskStore, task_id: str, config: Configuration) -> bool:
         return store.replay(task_id)
 
 
+def full_id(config_path: str | None, settings: tuple[str, ...], start: str) -> str:
+    """The id of the one task that starts so; as it is when there is none."""
+    with open_store(config_path, settings) as store:
+        try:
+            return _one_task(store, start)
+        except UnknownId:
+            return start
+
+
 def _one_task(store: TaskStore, start: str) -> str:
     """The one task whose id starts so.
 
