@@ -7,6 +7,7 @@ answer goes back into the turn in which it was asked; it ends with that turn.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
     # None: the answer comes later.
     _Tool = Callable[[AgentMessage, Running], dict[str, Any] | None]
+
+_log = logging.getLogger(__name__)
 
 _SHOWN_CHARS = 200
 _GOOD = ("success", "partial")
@@ -113,6 +116,9 @@ class TeamDesk:
             answer = self._do(request)
         except BackendError as error:
             answer = {"refused": str(error)}
+        except (KeyError, TypeError, ValueError) as error:
+            _log.warning("not a call of an agent: %r", request.payload, exc_info=True)
+            answer = {"refused": f"the call is not understood: {error!r}"}
         if answer is not None:
             self._orders.answer(request, answer)
 

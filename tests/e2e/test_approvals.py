@@ -19,15 +19,16 @@ ASK = ["--set", "roles.asker.permission=ask", "--set", "roles.asker.tasks=generi
 def test_a_call_waits_for_an_answer_and_without_one_is_denied(
     program: Program, until: Callable[..., Any]
 ) -> None:
-    short = ["--set", "roles.asker.permission_timeout=6"]
-    service = program.serve("--fake", "--agents", "1", *ASK, *short)
+    hasty = ["--set", "roles.hasty.permission=ask", "--set", "roles.hasty.permission_timeout=2"]
+    service = program.serve("--fake", "--agents", "1", *ASK, *hasty)
 
     def asked(*command: str) -> dict[str, Any]:
-        task_id = program.run("submit", TOUCH, "--role", "asker").out.strip()
-        until(lambda: program.run("status", "--json").json["input_required"])
-        assert "Bash" in program.run("status").out
-        assert task_id in program.run("tasks", "--state", "input_required").out
+        role = [] if command else ["--role", "hasty"]
+        task_id = program.run("submit", TOUCH, *role).out.strip()
         if command:
+            until(lambda: program.run("status", "--json").json["input_required"])
+            assert "Bash" in program.run("status").out
+            assert task_id in program.run("tasks", "--state", "input_required").out
             assert program.run(command[0], task_id[:8], *command[1:]).code == 0
         until(lambda: program.run("result", task_id, "--json").code == 0)
         done: dict[str, Any] = program.run("result", task_id, "--json").json["result"]

@@ -529,3 +529,12 @@ def test_what_a_stopping_fleet_does_not_take_is_refused(team: Team) -> None:
     team.begin("agent_000")
     team.root.drain("it stops", keep_waiting=True).get()
     assert "it stops" in team.refusal(team.ask("agent_000", "agent_001"))
+
+
+def test_a_call_that_makes_no_sense_is_refused_and_ends_nothing(team: Team) -> None:
+    team.begin("agent_000")
+    for arguments in ({}, {"to": "agent_001", "question": 3, "timeout_s": "soon"}):
+        call = team.call("agent_000", "ask_agent", **arguments)
+        assert "not understood" in team.refusal(call)
+    assert "no tool" in team.refusal(team.call("agent_000", "fly"))
+    assert "agents" in team.answer(team.call("agent_000", "list_agents"))
