@@ -46,7 +46,6 @@ from .startup import Startup
 from .task_book import TaskBook
 from .tasks.queue import TaskQueue
 from .tasks.store import SERVICE_RUN, TaskStore
-from .team.giving import TeamLimits
 from .team.roles import Roles
 
 if TYPE_CHECKING:
@@ -231,7 +230,6 @@ class Fleet:
             record=lives.say,
             on_hopeless=self._on_hopeless,
             roles=self._roles,
-            team=TeamLimits.of(self.settings),
         )
 
     def _start_children(

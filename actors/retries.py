@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .failure import POLICIES
+from .team.giving import TeamLimits
 
 if TYPE_CHECKING:
     from .failure import FailureKind
     from .settings import Settings
     from .task_book import Running
+
+_TEAM = TeamLimits()
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class RootLimits:
     max_attempts: int
     retry_wait_min_s: float
     retry_wait_max_s: float
+    team: TeamLimits = _TEAM
 
     @classmethod
     def of(cls, settings: Settings) -> RootLimits:
@@ -30,6 +34,7 @@ class RootLimits:
             max_attempts=settings.supervision.max_attempts,
             retry_wait_min_s=settings.supervision.backoff_min,
             retry_wait_max_s=settings.supervision.backoff_max,
+            team=TeamLimits.of(settings),
         )
 
 

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from .handle import TaskHandle
     from .roster import AgentRecord, Roster
     from .task_book import Running, TaskBook
-    from .team.giving import TeamLimits
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +68,6 @@ class RootActor(pykka.ThreadingActor):
         record: Callable[[str, str, str], None],
         on_hopeless: Callable[[str], None] | None = None,
         roles: Roles | None = None,
-        team: TeamLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
@@ -83,7 +81,9 @@ class RootActor(pykka.ThreadingActor):
         self._clock = clock
         self._retries = Retries(limits)
         door = TeamDoor(self._check_open, self.cancel)
-        self._team = desk = TeamDesk(book, roster, self._roles, self._orders, door, team, clock)
+        self._team = desk = TeamDesk(
+            book, roster, self._roles, self._orders, door, limits.team, clock
+        )
         self._dispatcher = Dispatcher(
             roster, book, self._orders, limits, self._roles, clock, desk.count_standing_still
         )

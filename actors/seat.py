@@ -25,6 +25,7 @@ from .podman import Container, ContainerSpec, container_name, run_podman
 from .podman.argv import with_egress
 from .taking_up import Fate, Opened, fate_of, take_up
 from .tasks.rows import Conversation
+from .team.rights import EGRESS
 from .team.roles import Roles
 from .workspace import Workspace, WorkspaceError
 
@@ -354,6 +355,6 @@ class Seat:
             env={**CLI_ENV, **plan.cli_env},
             hostname=plan.agent_id.replace("_", "-"),
         )
-        way = plan.egress.get(manner.role or "")
+        way = None if EGRESS in manner.withheld else plan.egress.get(manner.role or "")
         # Only a command can make use of it.
         return with_egress(spec, way) if way and "Bash" in role.tools else spec

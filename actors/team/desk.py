@@ -28,7 +28,7 @@ from ..failure import FailureKind
 from ..tasks.queue import QueueFull
 from ..tasks.validate import nearest_of
 from .families import Families
-from .giving import Giver, TeamLimits
+from .giving import Giver
 from .waiting import Call, OpenCalls
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..task_book import Running, TaskBook
     from ..tasks.inbox import StoredMessage
     from ..tasks.task import Task, TaskResult
+    from .giving import TeamLimits
     from .roles import Roles
 
     # None: the answer comes later.
@@ -80,19 +81,19 @@ class TeamDesk:
         roles: Roles,
         orders: Orders,
         root: TeamDoor,
-        limits: TeamLimits | None,
+        limits: TeamLimits,
         clock: Callable[[], float],
     ) -> None:
         self._book = book
         self._roster = roster
         self._roles = roles
         self._orders = orders
-        self._limits = limits or TeamLimits()
+        self._limits = limits
         self._root = root
         self._clock = clock
         self._calls = OpenCalls(book, roster, roles, clock)
         self._families = Families()
-        self._giver = Giver(roles, [agent.agent_id for agent in roster.all()], self._limits)
+        self._giver = Giver(roles, [agent.agent_id for agent in roster.all()], limits)
         book.on_end = self.ended
         self._tools: dict[str, _Tool] = {
             "list_agents": self._list,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..claude.backend import TaskRefused, UnknownAgent
 from ..tasks.task import Task
 from ..tasks.validate import InvalidTask, nearest_of
-from .rights import WRITE, withheld_from
+from .rights import EGRESS, WRITE, withheld_from
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -133,7 +133,13 @@ class Giver:
             **fields,
         )
         self._check(task)
+        if self._roles.hosts_of(task) - self._roles.hosts_of(parent):
+            self._withhold_egress(task, parent)
         return task
+
+    def _withhold_egress(self, task: Task, parent: Task) -> None:
+        if not self._roles.type_of(parent).manner.delegates_freely:
+            task.withheld = list(dict.fromkeys([*task.withheld, EGRESS]))
 
     def _whom(self, to: str | None) -> tuple[str | None, str | None]:
         """The agent, or the role, of that name."""

@@ -2,7 +2,8 @@
 
 A task that an agent gives away carries what was withheld from its giver: `write` (nothing that
 writes or runs commands), `unasked` (such calls wait for somebody's yes), and the CLI's rules that
-are denied. It holds for whatever is given away further down, too.
+are denied. `egress` is no way to other hosts: it is withheld where the other's role would reach
+some that the giver's cannot. All of it holds for whatever is given away further down, too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 WRITE = "write"
 UNASKED = "unasked"
+EGRESS = "egress"
+_WORDS = (WRITE, UNASKED, EGRESS)
 
 
 def withheld_from(kind: TaskType, already: Collection[str]) -> list[str]:
@@ -42,10 +45,13 @@ def narrowed(kind: TaskType, withheld: Collection[str]) -> TaskType:
         tools = tuple(tool for tool in tools if tool not in ACTING_TOOLS)
     manner = kind.manner
     must_ask = UNASKED in withheld and not manner.asks and bool(ACTING_TOOLS.intersection(tools))
-    rules = [r for r in withheld if r not in (WRITE, UNASKED) and r not in manner.denied]
+    # Only a command can make use of a way out.
+    stays_in = EGRESS in withheld and "Bash" in tools
+    rules = [r for r in withheld if r not in _WORDS and r not in manner.denied]
     taken = (
         *([WRITE] if tools != kind.tools else []),
         *([UNASKED] if must_ask else []),
+        *([EGRESS] if stays_in else []),
         *sorted(rules),
     )
     if not taken:

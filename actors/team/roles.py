@@ -14,7 +14,7 @@ from ..errors import AgentError
 from ..settings import TEAM_TOOLS, RoleSettings, TeamSettings
 from ..tasks.types import ACTING_TOOLS, TASK_TYPES, Manner, TaskType
 from ..tasks.validate import InvalidTask, nearest_of
-from .rights import narrowed
+from .rights import EGRESS, narrowed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -78,6 +78,7 @@ class Roles:
         agents: the agents that do one role alone, with its name.
         caps: what any task may spend, by kind.
         team: how agents reach each other, where their role does not say; None: they do not.
+        egress: the hosts that commands may reach where their role does not say.
     """
 
     def __init__(
@@ -86,7 +87,9 @@ class Roles:
         agents: Mapping[str, str],
         caps: Mapping[str, float | None] | None = None,
         team: TeamSettings | None = None,
+        egress: Collection[str] = (),
     ) -> None:
+        self._egress = frozenset(egress)
         self._caps = dict(caps or {})
         self._team = team
         self._roles = dict(roles)
@@ -112,7 +115,13 @@ class Roles:
             "seconds": budget.task_seconds,
         }
         # One that is alone has nobody to talk to.
-        return cls(settings.roles, agents, caps, settings.team if number > 1 else None)
+        return cls(
+            settings.roles,
+            agents,
+            caps,
+            settings.team if number > 1 else None,
+            settings.egress.allow,
+        )
 
     def to_wire(self) -> dict[str, Any]:
         """The roles as plain data, which msgpack takes."""
@@ -211,6 +220,14 @@ class Roles:
         if not any(cap is not None for cap in own.values()):
             return None
         return {cap: self._caps.get(cap) if own[cap] is None else own[cap] for cap in own}
+
+    def hosts_of(self, task: Task) -> frozenset[str]:
+        """The hosts that its commands may reach; known to the root alone."""
+        if EGRESS in task.withheld:
+            return frozenset()
+        name = self.of_task(task)
+        own = self._roles[name].egress if name else None
+        return self._egress if own is None else frozenset(own)
 
     def why_nobody(self, task: Task, agents: Collection[str]) -> str | None:
         """Why none of these agents takes the task, or None when one does."""

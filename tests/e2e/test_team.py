@@ -55,6 +55,7 @@ SCRIPTS: dict[str, Any] = {
         bash("sleep 30"),
         SAY,
     ],
+    "reader": [tool("delegate_task", description="Q-TOUCH", to="expert"), SAY],
     "rules": [
         {"match": "You were cut off", "steps": [{"text": "at last"}]},
         {"match": "Q-ANSWER", "steps": [{"text": "it is 42"}]},
@@ -62,6 +63,7 @@ SCRIPTS: dict[str, Any] = {
         {"match": "Q-LONG", "steps": [{"text": "long " * 20_000}]},
         {"match": "Q-BACK", "steps": [ask("agent_000", "Q-ANSWER"), SAY]},
         {"match": "Q-FILE", "steps": [{"tool": "Glob", "input": {"pattern": "**/*"}}, SAY]},
+        {"match": "Q-TOUCH", "steps": [bash("touch /work/made"), SAY]},
         {"match": "Q-SLEEP", "steps": [bash("sleep 30"), SAY]},
     ],
 }
@@ -131,6 +133,18 @@ def test_a_role_answers_with_the_files_that_it_was_given_and_no_others(
         assert answer["answer"].split() == ["shop/cart.py"]
         few = script("asks_role", repo=str(repo), files=["shop/orders.py"])
         assert "not among the files" in said(fleet.execute_task(few))
+
+
+def test_what_a_reader_delegates_can_write_nothing(
+    api: FakeApiThread, until: Callable[..., Any]
+) -> None:
+    del api
+    settings = {"roles__expert__count": 1, "roles__reader__read_only": True}
+    with a_fleet(orchestrator__num_agents=1, **settings) as fleet:
+        told = json.loads(said(fleet.execute_task(script("reader", role="reader"))))
+        result = until(lambda: fleet.get_task_result(told["task_id"]))
+        assert "No such tool available: Bash" in said(result)
+        assert "diff" not in result.result
 
 
 def test_a_ring_of_asks_is_refused_with_advice_and_messages_wait_until_they_are_read(

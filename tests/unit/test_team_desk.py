@@ -27,6 +27,7 @@ ROLES = {
     "expert": RoleSettings(count=1),
     "reader": RoleSettings(read_only=True),
     "asker": RoleSettings(permission="ask", deny=("Bash(rm *)",)),
+    "fetcher": RoleSettings(egress=("example.org",)),
     "boss": RoleSettings(read_only=True, delegates="freely"),
 }
 LIMITS = TeamLimits(max_depth=2, max_tasks=3, inbox_size=2)
@@ -75,12 +76,11 @@ class Team:
             Roster(self.names),
             TaskBook(queue, self.store, "run", clock=self.clock, wall=self.clock),
             self.bus,
-            RootLimits(max_running, max_attempts=3, retry_wait_min_s=1, retry_wait_max_s=8),
+            RootLimits(max_running, 3, retry_wait_min_s=1, retry_wait_max_s=8, team=LIMITS),
             kill_agent=_ignore,
             renew_child=_ignore,
             record=_ignore,
             roles=self.roles,
-            team=LIMITS,
             clock=self.clock,
         )
         self.root: Any = self.ref.proxy()
@@ -538,3 +538,16 @@ def test_a_call_that_makes_no_sense_is_refused_and_ends_nothing(team: Team) -> N
         assert "not understood" in team.refusal(call)
     assert "no tool" in team.refusal(team.call("agent_000", "fly"))
     assert "agents" in team.answer(team.call("agent_000", "list_agents"))
+
+
+def test_what_is_given_away_reaches_no_host_that_its_giver_cannot(team: Team) -> None:
+    team.begin("agent_000")
+    team.delegate("agent_000", "fetcher")
+    task = Task.from_wire(team.bus.given["agent_001"]["task"])
+    assert task.withheld == ["egress"]
+    assert team.roles.type_of(task).manner.withheld == ("egress",)
+    team.finish("agent_000")
+    team.begin("agent_000", role="fetcher")
+    team.delegate("agent_000", "fetcher")
+    team.finish("agent_001")
+    assert team.bus.given["agent_001"]["task"]["withheld"] == []
