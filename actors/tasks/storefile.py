@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+# 16 MB, as much as is kept of the log's file when it begins anew.
+_LONG_LOG_PAGES = 4_000
+
 
 class StoreFile:
     """Usable from any thread. Everything raises `StoreError` when the file or its disk fails.
@@ -40,16 +43,22 @@ class StoreFile:
                     connection.close()
 
     def checkpoint(self) -> None:
-        """Move what was written from the log into the file itself, without stopping the writer.
+        """Move what was written from the log into the file itself, beside the writer.
 
-        Takes as long as the disk does: not for a thread that others wait for.
+        The writer is held back for the end of a long log alone, for two syncs of the disk. Takes
+        as long as the disk does: not for a thread that others wait for.
         """
         with self._beside_lock, store_errors(self._path):
             if self._connection is None:
                 return
             if self._beside is None:
                 self._beside = sqlite3.connect(self._path, check_same_thread=False)
-            self._beside.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            if _move(self._beside) < _LONG_LOG_PAGES:
+                return
+            # What was written meanwhile keeps the log from beginning anew: the little that it is
+            # is moved while nothing is written, or the writer would have to move it all one day.
+            with self._lock:
+                _move(self._beside)
 
     @contextlib.contextmanager
     def write(self) -> Generator[sqlite3.Connection]:
@@ -76,6 +85,12 @@ class StoreFile:
         if self._connection is None:
             raise StoreError(str(self._path), "it is closed", "open it again")
         return self._connection
+
+
+def _move(connection: sqlite3.Connection) -> int:
+    """Move the log into the file as far as nobody needs it; its length in pages."""
+    _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return int(pages)
 
 
 def pack(data: dict[str, Any]) -> bytes:
