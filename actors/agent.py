@@ -154,7 +154,7 @@ class ClaudeAgent(pykka.ThreadingActor):
             case AgentMessage(message_type=MessageType.TASK_REQUEST):
                 self._take(message)
             case AgentMessage(payload={"command": "cancel", "number": int(number)}):
-                self._runner.cancel(number)
+                self._runner.cancel(number, is_over=bool(message.payload.get("is_over")))
             case AgentMessage(payload={"command": "permission"}):
                 self._asked.answer(message.payload)
             case _Finished(request, result):

@@ -34,7 +34,7 @@ from .gateway import scrub
 from .gateway.from_settings import desk_args
 from .handle import TaskHandle
 from .haste import Haste, killing_in_haste
-from .housekeeping import LOCK_NAME, Housekeeper, leave_mark, sweep_places, take_lock
+from .housekeeping import LOCK_NAME, Housekeeper, leave_mark, take_lock
 from .incarnation_log import IncarnationLog
 from .podman import image_exists, image_tag, podman_env
 from .podman.guard import Guard
@@ -170,14 +170,15 @@ class Fleet:
         self._undo.append(partial(os.close, lock))
         self.store = TaskStore(self._base.state_dir / "tasks.db")
         self._undo.append(self.store.close)
-        # Last of what the agents left, once they are gone.
-        sweep = partial(
-            sweep_places,
-            places.conversations,
-            self.store,
+        self._keeper = Housekeeper(
+            self._base,
             podman_env(self._base.cache_dir, self._env),
+            self.store,
+            (places.transcripts, places.logs),
+            self.settings.storage,
         )
-        self._undo.append(sweep)
+        # Last of what the agents left, once they are gone.
+        self._undo.append(self._keeper.sweep)
 
     def _start_root(self, lives: IncarnationLog, image: str, env: dict[str, str]) -> None:
         settings, places = self.settings, self.places
@@ -209,7 +210,8 @@ class Fleet:
         self._supervisors = supervisors
         limit_s = settings.agent.startup_timeout
         startup.await_ready({*self.agent_ids(), "gateway"}, limit_s)
-        self._start_keeper(env)
+        self._keeper.start()
+        self._undo.append(self._keeper.close)
 
     def _make_root(
         self,
@@ -222,7 +224,7 @@ class Fleet:
         tasks = TaskQueue(max_size=queue.max_size, ageing_s=queue.ageing, roles=self._roles)
         return RootActor.start(
             Roster(self.agent_ids()),
-            TaskBook(tasks, store, self._filed_under),
+            TaskBook(tasks, store, self._filed_under, on_failed=self._keeper.look),
             protocol,
             RootLimits.of(self.settings),
             kill_agent=supervisors.kill,
@@ -252,14 +254,6 @@ class Fleet:
         services.append(gateway_spec(settings, places, ids, credentials, url, desk))
         self._undo.append(supervisors.start(services_supervisor(settings, services)))
         self._undo.append(supervisors.start(agents_supervisor(settings, agents)))
-
-    def _start_keeper(self, env: dict[str, str]) -> None:
-        assert self.store is not None
-        folders = (self.places.transcripts, self.places.logs)
-        keep_days = self.settings.storage.keep_days
-        keeper = Housekeeper(self._base, env, self.store, folders, keep_days)
-        keeper.start()
-        self._undo.append(keeper.close)
 
     def _see_logs(self) -> str:
         return f"see the logs in {self.places.logs}"
@@ -335,6 +329,7 @@ class Fleet:
         handles = [TaskHandle(row.task_id, self.cancel) for row in rows]
         may_have_run = [row.task_id for row in rows if row.may_have_run]
         self._ask("recover", tasks, handles, may_have_run)
+        self._keeper.look()  # a task may be poison now
         return handles
 
     def replay(self, task_id: str) -> TaskHandle | None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .errors import AgentError
@@ -16,12 +17,15 @@ from .podman.guard_process import end_marked
 from .podman.sweep import sweep
 from .repository.takeout import Work
 from .tasks.store import SERVICE_RUN
+from .work import rescue
+from .workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from .fleet_places import FleetBase
+    from .settings import StorageSettings
     from .tasks.store import TaskStore
 
 _log = logging.getLogger(__name__)
@@ -32,6 +36,8 @@ _YOUNG_S = 5.0
 _LOG_BYTES = 16 << 20
 _DAY_S = 24 * 3600.0
 _EVERY_S = 3600.0
+# After a task ended without its agent's word, what it left is looked for until its holder is gone.
+_LOOK_AFTER_S = (0.05, 1.0, 5.0, 30.0)
 
 
 class Housekeeper:
@@ -43,17 +49,27 @@ class Housekeeper:
         env: Mapping[str, str],
         store: TaskStore,
         folders: tuple[Path, ...],
-        keep_days: float,
+        storage: StorageSettings,
         *,
         every_s: float = _EVERY_S,
+        look_after_s: tuple[float, ...] = _LOOK_AFTER_S,
     ) -> None:
         self._base = base
         self._env = env
         self._store = store
         self._folders = folders
-        self._keep_days = keep_days
+        self._keep_days = storage.keep_days
+        self._make = partial(
+            Workspace,
+            max_file_bytes=storage.max_file_bytes,
+            max_total_bytes=storage.max_workspace_bytes,
+        )
         self._every_s = every_s
-        self._closing = threading.Event()
+        self._look_after_s = look_after_s
+        self._looks: list[float] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self._woken = threading.Event()
         self._thread = threading.Thread(target=self._work, name="understudy-tidy", daemon=True)
 
     def start(self) -> None:
@@ -62,23 +78,59 @@ class Housekeeper:
 
     def close(self) -> None:
         """End; what is under way gets 30 seconds."""
-        self._closing.set()
+        self._closed = True
+        self._woken.set()
         self._thread.join(timeout=30.0)
 
+    def look(self) -> None:
+        """Some task has ended in a place that its agent leaves as it is: look soon. Any thread."""
+        with self._lock:
+            self._looks = list(self._look_after_s)
+        self._woken.set()
+
+    def sweep(self) -> None:
+        """Take up and remove what tasks that are over have left; see `sweep_places`.
+
+        Raises:
+            AgentError: podman or the store failed.
+        """
+        conversations = self._base.state_dir / "conversations"
+        sweep_places(conversations, self._store, self._env, self._make)
+
     def _work(self) -> None:
-        while True:
-            try:
-                now = time.time()
-                remove_dead_runs(self._base, self._env, now=now)
-                abandon_dead_runs(self._base, self._store)
-                conversations = self._base.state_dir / "conversations"
-                sweep_places(conversations, self._store, self._env)
-                Places(conversations, self._env).forget_older(self._keep_days * _DAY_S, now=now)
-                prune(self._store, self._folders, self._keep_days, now=now)
-            except (AgentError, OSError):
-                _log.exception("tidying up failed; it is tried again in %g s", self._every_s)
-            if self._closing.wait(self._every_s):
-                return
+        tidy_at = 0.0
+        while not self._closed:
+            if time.monotonic() >= tidy_at:
+                self._tidy()
+                tidy_at = time.monotonic() + self._every_s
+            look_s = self._next_look()
+            self._woken.wait(max(0.0, tidy_at - time.monotonic()) if look_s is None else look_s)
+            self._woken.clear()
+            if look_s is not None and not self._closed:
+                self._look()
+
+    def _next_look(self) -> float | None:
+        with self._lock:
+            return self._looks.pop(0) if self._looks else None
+
+    def _look(self) -> None:
+        try:
+            self.sweep()
+        except (AgentError, OSError):
+            _log.exception("what a task left is not taken up; it is tried again")
+
+    def _tidy(self) -> None:
+        try:
+            now = time.time()
+            remove_dead_runs(self._base, self._env, now=now)
+            abandon_dead_runs(self._base, self._store)
+            self.sweep()
+            Places(self._base.state_dir / "conversations", self._env).forget_older(
+                self._keep_days * _DAY_S, now=now
+            )
+            prune(self._store, self._folders, self._keep_days, now=now)
+        except (AgentError, OSError):
+            _log.exception("tidying up failed; it is tried again in %g s", self._every_s)
 
 
 def remove_dead_runs(base: FleetBase, env: Mapping[str, str], *, now: float) -> None:
@@ -133,9 +185,21 @@ def abandon_dead_runs(base: FleetBase, store: TaskStore) -> None:
             _log.info("the dead run %s left %d unfinished tasks; they are ended", run_id, count)
 
 
-def sweep_places(conversations: Path, store: TaskStore, env: Mapping[str, str]) -> None:
-    """Remove the folders of conversations that nobody holds and no unfinished task needs."""
-    Places(conversations, env).sweep(store.places_in_use(), now=time.time())
+def sweep_places(
+    conversations: Path,
+    store: TaskStore,
+    env: Mapping[str, str],
+    make: Callable[[Path], Workspace] = Workspace,
+) -> None:
+    """Remove the folders of conversations that nobody holds and no unfinished task needs.
+
+    The work in them that is nowhere else is taken out before, into the task's result and branch.
+    """
+
+    def may_go(folder: Path) -> bool:
+        return rescue(make(folder), store)
+
+    Places(conversations, env).sweep(store.places_in_use(), now=time.time(), may_go=may_go)
 
 
 def prune(store: TaskStore, folders: Iterable[Path], keep_days: float, *, now: float) -> None:

@@ -90,7 +90,8 @@ class Orders:
     def cancel(self, running: Running) -> None:
         """Tell the agent to end that run of the task; one that is out of reach is not told."""
         agent_id, number = running.agent_id, running.number
-        payload = {"command": "cancel", "task_id": running.task.task_id, "number": number}
+        task_id, is_over = running.task.task_id, running.recalled is None
+        payload = {"command": "cancel", "task_id": task_id, "number": number, "is_over": is_over}
         self.tell_agent(agent_id, payload)
 
     def _answered(self, message: AgentMessage) -> None:

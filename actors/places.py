@@ -137,10 +137,17 @@ class Places:
             (self._locks / f"{place}.lock").unlink(missing_ok=True)
         lock.release()
 
-    def sweep(self, in_use: Collection[str], *, now: float) -> int:
+    def sweep(
+        self,
+        in_use: Collection[str],
+        *,
+        now: float,
+        may_go: Callable[[Path], bool] = lambda _: True,
+    ) -> int:
         """Remove the places that nobody holds and no unfinished task needs; how many.
 
-        `in_use` must have been asked for before. `now` is in seconds since the epoch.
+        `in_use` must have been asked for before. `now` is in seconds since the epoch. `may_go` is
+        asked for each folder, while its place is held; it may take out of it what is to be kept.
 
         Raises:
             PodmanError: a dead holder's container could not be ended.
@@ -151,20 +158,25 @@ class Places:
                 if now - file.stat().st_mtime > _YOUNG_S:
                     places.add(file.stem)
         free = [place for place in places if place not in in_use and is_name(place)]
-        return sum(self._sweep(place) for place in free)
+        return sum(self._sweep(place, may_go) for place in free)
 
-    def _sweep(self, place: str) -> bool:
+    def _sweep(self, place: str, may_go: Callable[[Path], bool]) -> bool:
         try:
             lock = self.hold(place, "", 0.0)
         except (SessionHeld, SessionLockDamaged) as error:
             _log.debug("%s stays: %s", place, error)
             return False
+        folder = self.live(place)
         try:
-            Workspace(self.live(place)).remove()
+            goes = not folder.exists() or may_go(folder)
+            if goes:
+                Workspace(folder).remove()
         except OSError as error:
             _log.warning("%s cannot be removed: %s", place, error)
-        self.release(lock, place)
-        return True
+            goes = False
+        finally:
+            self.release(lock, place)
+        return goes
 
     def _discard(self, folder: Path) -> None:
         # Moved first: whoever brings it back has it whole or not at all.

@@ -47,6 +47,8 @@ class Running:
 class TaskBook:
     """Queue, store and watchers kept in step. `clock` is monotonic, `wall` is the time of day.
 
+    `on_failed` is called when a task has failed whose work, if there is any, has no branch.
+
     Attributes:
         on_end: told each result, once the task is over in queue and store.
     """
@@ -59,12 +61,14 @@ class TaskBook:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        on_failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._queue = queue
         self._store = store
         self._run_id = run_id
         self._clock = clock
         self._wall = wall
+        self._on_failed = on_failed
         self._attempts: dict[str, int] = {}
         self._cut_off: set[str] = set()
         self._delayed: list[tuple[float, int, Task]] = []
@@ -239,6 +243,8 @@ class TaskBook:
         if recorded:
             text = result.status if not result.error else f"{result.status}: {result.error}"
             self.publish(task_id, "finished", result.agent_id, text)
+            if result.failure_kind and result.branch is None:
+                self._on_failed()
         self._tell_end(task_id, result if recorded else self._store.result(task_id))
         return recorded
 

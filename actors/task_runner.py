@@ -20,7 +20,8 @@ from .tasks.prompts import MAX_NAMES, after_a_cut, going_on, in_an_earlier_conte
 from .tasks.rows import Conversation
 from .tasks.task import Task, TaskResult
 from .team.roles import Roles
-from .workspace import About, WorkspaceError
+from .work import note_changes, put_on_branch, save_work
+from .workspace import WorkspaceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,16 +76,19 @@ class TaskRunner:
         self._clock = clock
         self._lock = threading.Lock()
         self._job: Job | None = None
+        self._opened: Opened | None = None
         self._cancelled: int | None = None
+        self._is_over = False
         self._api_error: str | None = None
 
-    def cancel(self, number: int) -> bool:
+    def cancel(self, number: int, *, is_over: bool = False) -> bool:
         """Interrupt the job of that number if it runs, or refuse it when it comes; whether it runs.
 
-        A cancellation travels faster than a task and may arrive first.
+        A cancellation travels faster than a task and may arrive first. With `is_over` the task
+        will not run again: what it has written so far is its work.
         """
         with self._lock:
-            self._cancelled = number
+            self._cancelled, self._is_over = number, is_over
             if self._job is None or self._job.number != number:
                 return False
             client = self._seat.client
@@ -114,7 +118,7 @@ class TaskRunner:
         """
         started = self._clock()
         with self._lock:
-            self._job, self._api_error = job, None
+            self._job, self._opened, self._api_error = job, None, None
         try:
             result = self._attempt(job, started)
         except ContextGone as error:
@@ -125,9 +129,12 @@ class TaskRunner:
             result = self._failed(job, FailureKind.WORKSPACE, str(error))
         except TurnCancelled:
             result = self._failed(job, FailureKind.CANCELED, "canceled while it ran")
+            if self._is_over:
+                self._save_work(job.task, result)
         except TurnTimeout:
             limit = f"not done within its timeout of {job.task.timeout:g} s"
             result = self._failed(job, FailureKind.TIMEOUT, limit, status="timeout")
+            self._save_work(job.task, result)
         finally:
             with self._lock:
                 self._job = None
@@ -137,7 +144,7 @@ class TaskRunner:
 
     def _attempt(self, job: Job, started: float) -> TaskResult:
         """The task in its conversation, or in a clean one when that cannot be gone on with."""
-        opened = self._seat.open(job.task, job.conversation)
+        self._opened = opened = self._seat.open(job.task, job.conversation)
         if not opened.resumes:
             return self._turn(job, opened, started)
         try:
@@ -150,7 +157,7 @@ class TaskRunner:
                 return result
         if job.task.context_id is not None:
             raise ContextGone(job.task.context_id)
-        opened = self._seat.open(job.task, job.conversation, anew=True)
+        self._opened = opened = self._seat.open(job.task, job.conversation, anew=True)
         return self._turn(job, opened, started)
 
     def _prompt(self, job: Job, opened: Opened) -> str:
@@ -194,27 +201,23 @@ class TaskRunner:
 
     def _take_work(self, workspace: Workspace, task: Task, result: TaskResult) -> None:
         """Put the workspace's changes in the result and, where there is git, on a branch."""
-        diff = workspace.diff()
-        result.result |= {"diff": diff.text, "files_changed": diff.files_changed}
-        if diff.left_out:
-            result.result["left_out"] = diff.left_out
-        if not diff.files_changed:
+        if not note_changes(workspace, result):
             return
         if result.failure_kind in _CUT_SHORT:
             result.status = "partial"
         kind = result.failure_kind
         if kind is not None and POLICIES[FailureKind(kind)].requeue:
-            return  # it runs again
-        at = int(result.timestamp)
-        about = About(task.task_id, task.task_type, self._agent_id, task.description, at)
-        try:
-            published = workspace.publish(about)
-        except WorkspaceError as error:
-            result.result["branch_error"] = str(error)
+            return  # it runs again; when it does not, the sweep makes the branch
+        put_on_branch(workspace, task, result)
+
+    def _save_work(self, task: Task, result: TaskResult) -> None:
+        """Keep what was written before the turn was ended."""
+        workspace = self._opened.workspace if self._opened else None
+        mark = workspace.marked() if workspace else None
+        if workspace is None or not workspace.has_baseline or mark is None:
             return
-        if published is not None:
-            result.branch = published.branch
-            result.result |= published.to_result()
+        if mark[0] == task.task_id:  # else the turn had not begun
+            save_work(workspace, task, result)
 
     def _read_result(
         self, job: Job, role: TaskType, event: dict[str, Any], cost_usd: float | None

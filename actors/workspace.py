@@ -139,6 +139,11 @@ class Workspace:
             source.note_gone(before.paths - self._baseline.paths)
         self._keep(source)
 
+    @property
+    def has_baseline(self) -> bool:
+        """Whether there is a state to compare the present one with: its task may write."""
+        return self._baseline is not None
+
     def diff(self) -> Diff:
         """What has changed in `work_dir` since `baseline`; nothing of it is run or followed.
 

@@ -170,6 +170,22 @@ class TaskStore:
                 return False
             return recovery.finish(connection, result, state, now)
 
+    def add_work(self, result: TaskResult, text: str) -> bool:
+        """Put the work that was found after a task's end into its result, and note it.
+
+        Returns:
+            False when the task has no result any more: nothing is changed then.
+        """
+        now, task_id = self._wall(), result.task_id
+        with self._file.write() as connection:
+            row = (pack(result.to_wire()), task_id)
+            changed = connection.execute("UPDATE results SET result = ? WHERE task_id = ?", row)
+            if changed.rowcount != 1:
+                return False
+            event = (task_id, None, now, "progress", text)
+            connection.execute(statements.INSERT_EVENT, event)
+            return True
+
     def recover(self, run_id: str, max_deaths: int) -> list[TaskRow]:
         """Take over the tasks of a dead service; those to queue again, in the order they came.
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from understudy.actors.fleet_places import FleetBase
-from understudy.actors.housekeeping import LOCK_NAME, abandon_dead_runs, take_lock
+from understudy.actors.housekeeping import LOCK_NAME, abandon_dead_runs, sweep_places, take_lock
 from understudy.actors.incarnation_log import IncarnationLog
+from understudy.actors.tasks.rows import Conversation
 from understudy.actors.tasks.store import TaskStore
-from understudy.actors.tasks.task import Task
+from understudy.actors.tasks.task import Task, TaskResult, TaskState
+from understudy.actors.workspace import Workspace
 from understudy.supervision import ChildEvent, ExitReason
 
 
@@ -47,3 +49,42 @@ def test_a_disk_that_fails_does_not_keep_an_agent_from_starting(store: TaskStore
     lives = IncarnationLog(store, "service")
     store.close()
     lives.note(ChildEvent("agent_000", "starting", 1))
+
+
+def unfinished(tmp_path: Path, store: TaskStore, *, damaged: bool = False) -> Path:
+    """The folder of a task that is over, with a file that nobody has taken out."""
+    folder = tmp_path / "conversations" / "live" / Conversation.new().place
+    workspace = Workspace(folder)
+    workspace.create()
+    workspace.baseline()
+    workspace.mark("t", 0)
+    (workspace.work_dir / "made").write_text("mine\n")
+    if damaged:
+        (folder / "baseline.git" / "HEAD").unlink()
+    store.add(Task(task_id="t"), "service")
+    result = TaskResult("t", "none", "failed", {}, "it fell", failure_kind="poison")
+    store.finish(result, TaskState.FAILED)
+    return folder
+
+
+def test_work_that_no_agent_could_tell_of_is_put_in_the_result(
+    tmp_path: Path, store: TaskStore
+) -> None:
+    folder = unfinished(tmp_path, store)
+    sweep_places(tmp_path / "conversations", store, {})
+    result = store.result("t")
+    assert result is not None
+    assert "+mine" in result.result["diff"]
+    assert (result.failure_kind, result.error) == ("poison", "it fell")
+    assert not folder.exists()
+
+
+def test_a_folder_whose_work_cannot_be_read_stays_while_its_task_is_on_record(
+    tmp_path: Path, store: TaskStore
+) -> None:
+    folder = unfinished(tmp_path, store, damaged=True)
+    sweep_places(tmp_path / "conversations", store, {})
+    assert (folder / "work" / "made").exists()
+    store.delete(["t"])
+    sweep_places(tmp_path / "conversations", store, {})
+    assert not folder.exists()

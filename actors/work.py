@@ -1,0 +1,91 @@
+"""A task's work, taken out of its workspace: into its result and, where there is git, a branch.
+
+An agent does it when its turn has come to an end of any kind. Where no agent could, as it was
+killed, the sweep does it before it removes what was left.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from .failure import POLICIES, FailureKind
+from .repository.publish import About
+from .untrusted_tree import WorkspaceError
+
+if TYPE_CHECKING:
+    from .tasks.store import TaskStore
+    from .tasks.task import Task, TaskResult
+    from .workspace import Workspace
+
+_log = logging.getLogger(__name__)
+
+
+def note_changes(workspace: Workspace, result: TaskResult) -> bool:
+    """Put the workspace's changes in the result; whether there are any.
+
+    Raises:
+        WorkspaceError: there is no baseline, it cannot be read, or git fails.
+    """
+    diff = workspace.diff()
+    result.result |= {"diff": diff.text, "files_changed": diff.files_changed}
+    if diff.left_out:
+        result.result["left_out"] = diff.left_out
+    return bool(diff.files_changed)
+
+
+def put_on_branch(workspace: Workspace, task: Task, result: TaskResult) -> None:
+    """Put what `note_changes` saw on a branch; the result says which, or why there is none."""
+    at = int(result.timestamp)
+    about = About(task.task_id, task.task_type, result.agent_id, task.description, at)
+    try:
+        published = workspace.publish(about)
+    except WorkspaceError as error:
+        result.result["branch_error"] = str(error)
+        return
+    if published is not None:
+        result.branch = published.branch
+        result.result |= published.to_result()
+
+
+def save_work(workspace: Workspace, task: Task, result: TaskResult) -> None:
+    """Keep what a task wrote that did not come to its end; the result says why there is nothing."""
+    try:
+        if note_changes(workspace, result):
+            put_on_branch(workspace, task, result)
+    except WorkspaceError as error:
+        result.result["work_error"] = str(error)
+
+
+def rescue(workspace: Workspace, store: TaskStore) -> bool:
+    """Take the work of a finished task out of folders that nobody holds; whether they may go now.
+
+    They may when nothing is in them that the task's record and its branch do not have.
+
+    Raises:
+        StoreError: the store failed.
+    """
+    mark = workspace.marked()
+    task = store.task(mark[0]) if mark else None
+    result = store.result(mark[0]) if mark else None
+    if task is None or result is None or not _is_missing(result):
+        return True
+    try:
+        workspace.take_up()
+        if not workspace.has_baseline or not note_changes(workspace, result):
+            return True
+        put_on_branch(workspace, task, result)
+    except WorkspaceError as error:
+        _log.warning("the work of task %s stays in %s: %s", task.task_id, workspace.root, error)
+        return False
+    where = f"branch {result.branch}" if result.branch else "its result"
+    store.add_work(result, f"its unfinished work is kept in {where}")
+    return result.branch is not None or "(patch)" not in result.result.get("left_out", {})
+
+
+def _is_missing(result: TaskResult) -> bool:
+    """Whether the work of that task may be in its folders alone."""
+    if result.failure_kind is None or result.branch is not None:
+        return False
+    # One that was to run again was given no branch, though its changes were noted.
+    return POLICIES[FailureKind(result.failure_kind)].requeue or "diff" not in result.result
