@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from ..errors import AgentError
 from ..settings import TaskTypeName  # noqa: TC001 - msgspec reads it
 from .backend import BackendError
 from .mcp import RESULT_LIMIT_CHARS, McpServer, Tool, ToolError
@@ -308,10 +309,19 @@ class _Tools:
         size = len(json.dumps(text, ensure_ascii=False))
         if size <= room:
             return {key: text}
-        cut = {key: text[: max(0, room * len(text) // size)], "cut_from_characters": len(text)}
+        cut: dict[str, Any] = {key: text[: max(0, room * len(text) // size)]}
+        cut["cut_from_characters"] = len(text)
         if self._keep is not None:
-            cut["whole_text_in_file"] = self._keep(f"{key}-{uuid.uuid4().hex[:8]}.txt", text)
+            cut |= _kept(self._keep, f"{key}-{uuid.uuid4().hex[:8]}.txt", text)
         return cut
+
+
+def _kept(keep: Callable[[str, str], str], name: str, text: str) -> dict[str, Any]:
+    """Where the whole text is, or why it is nowhere: what there is of it must not be lost, too."""
+    try:
+        return {"whole_text_in_file": keep(name, text)}
+    except AgentError as error:
+        return {"whole_text_in_file": None, "why": str(error)}
 
 
 def _tool(

@@ -67,9 +67,6 @@ class OpenCalls:
     def __iter__(self) -> Iterator[Call]:
         return iter(list(self._calls.values()))
 
-    def __bool__(self) -> bool:
-        return bool(self._calls)
-
     def add(self, call: Call) -> None:
         """It waits from now on."""
         self._calls[call.call_id] = call

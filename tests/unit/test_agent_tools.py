@@ -14,6 +14,7 @@ from fakes.memory_backend import MemoryBackend
 from understudy.actors.claude import Cancellation, McpServer, Tool, ToolError
 from understudy.actors.claude.mcp import RESULT_LIMIT_CHARS
 from understudy.actors.claude.tools import agent_tools
+from understudy.actors.untrusted_tree import WorkspaceError
 
 SOON_S = 10.0
 NAMES = [
@@ -323,3 +324,18 @@ def test_a_role_may_have_some_of_the_tools_alone(fleet: MemoryBackend) -> None:
     server = agent_tools("alice", fleet, only=("list_agents", "send_message"))
     assert server.tool_names == ("mcp__bus__list_agents", "mcp__bus__send_message")
     assert "there is no tool 'ask_agent'" in refusal(server, "ask_agent", to="bob", question="?")
+
+
+def test_what_cannot_be_put_in_a_file_is_told_with_its_beginning(fleet: MemoryBackend) -> None:
+    fleet.join("bob", lambda _caller, _question: "x" * 100_000)
+
+    def keep(name: str, _text: str) -> str:
+        raise WorkspaceError(name, "the disk is full", "free some space")
+
+    text, failed = raw_call(
+        agent_tools("alice", fleet, keep=keep), "ask_agent", to="bob", question="all"
+    )
+    answer = json.loads(text)
+    assert not failed
+    assert (answer["whole_text_in_file"], answer["answer"][:3]) == (None, "xxx")
+    assert "the disk is full" in answer["why"]
