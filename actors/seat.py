@@ -12,7 +12,7 @@ import logging
 import os
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .claude import ClaudeClient, ClaudeError
@@ -166,6 +166,19 @@ class Seat:
         if opened is None:
             raise WorkspaceError(name, "there is no workspace", "its turn is over")
         return opened.workspace.leave(name, text)
+
+    def begin_anew(self) -> None:
+        """Leave the conversation for an empty one, in the same container and workspace.
+
+        Raises:
+            ClaudeError: the CLI is still in the old one, or ended.
+        """
+        assert self.client is not None
+        assert self.conversation is not None
+        assert self._opened is not None
+        fresh = self.client.clear()
+        self.conversation = Conversation(fresh, self.conversation.place)
+        self._opened = replace(self._opened, session_id=fresh)
 
     def remove_predecessors(self) -> None:
         """End the containers of this agent's earlier incarnations.

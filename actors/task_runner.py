@@ -10,13 +10,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .claude import ClaudeDied, TurnCancelled, TurnTimeout
-from .claude.events import Usage, cost_delta, summarize
+from .claude.events import cost_delta, summarize
 from .claude.session_lock import SessionHeld, SessionLockDamaged
 from .claude.trace import transcript_size
 from .crash import lost_cli
 from .failure import POLICIES, FailureKind, classify_result
 from .taking_up import ContextGone, Opened
-from .tasks.prompts import MAX_NAMES, after_a_cut, going_on, in_an_earlier_context
+from .talk_so_far import TalkSoFar
+from .tasks.prompts import (
+    MAX_NAMES,
+    after_a_cut,
+    going_on,
+    grown_too_long,
+    in_an_earlier_context,
+    summed_up,
+)
 from .tasks.rows import Conversation
 from .tasks.task import Task, TaskResult
 from .team.roles import Roles
@@ -80,6 +88,7 @@ class TaskRunner:
         self._cancelled: int | None = None
         self._is_over = False
         self._api_error: str | None = None
+        self._talk = TalkSoFar()
 
     def cancel(self, number: int, *, is_over: bool = False) -> bool:
         """Interrupt the job of that number if it runs, or refuse it when it comes; whether it runs.
@@ -101,6 +110,7 @@ class TaskRunner:
         job = self._job
         if job is None:
             return
+        self._talk.note(event)
         if event.get("type") == "assistant" and event.get("error"):
             self._api_error = str(event["error"])
         if self._transcripts is not None:
@@ -118,7 +128,7 @@ class TaskRunner:
         """
         started = self._clock()
         with self._lock:
-            self._job, self._opened, self._api_error = job, None, None
+            self._job, self._opened, self._talk = job, None, TalkSoFar()
         try:
             result = self._attempt(job, started)
         except ContextGone as error:
@@ -181,23 +191,56 @@ class TaskRunner:
     def _turn(self, job: Job, opened: Opened, started: float) -> TaskResult:
         task, role, workspace = job.task, self._roles.type_of(job.task), opened.workspace
         prompt = self._prompt(job, opened)
+        event = self._say(job, prompt, started)
+        if self._is_full(event) and (opened.resumes or self._talk.has_answers):
+            event = self._with_room(job, workspace, started)
+        result = self._read_result(job, role, event)
+        if not role.read_only:
+            self._take_work(workspace, task, result)
+        return result
+
+    def _say(self, job: Job, text: str, started: float) -> dict[str, Any]:
+        """One turn of the CLI within the task's time; the event that ended it."""
         client = self._seat.ready_client()
-        before_usd = client.total_cost_usd
-        left_s = task.timeout - (self._clock() - started)
+        before_usd, self._api_error = client.total_cost_usd, None
+        left_s = job.task.timeout - (self._clock() - started)
         if left_s <= 0:
-            raise TurnTimeout(task.timeout)
+            raise TurnTimeout(job.task.timeout)
         begun = self._clock()
         event = client.run_turn(
-            prompt,
+            text,
             timeout_s=left_s,
             stall_s=self._stall_s,
             cancelled=lambda: self._cancelled == job.number,
         )
         _log.debug("the CLI's turn took %.6f s", self._clock() - begun)
-        result = self._read_result(job, role, event, cost_delta(before_usd, event))
-        if not role.read_only:
-            self._take_work(workspace, task, result)
-        return result
+        self._talk.count(event, cost_delta(before_usd, event))
+        return event
+
+    def _is_full(self, event: dict[str, Any]) -> bool:
+        kind = classify_result(event, self._api_error, needs_structured=False)
+        return kind is FailureKind.CONTEXT_FULL
+
+    def _with_room(self, job: Job, workspace: Workspace, started: float) -> dict[str, Any]:
+        """The task gone on with in a conversation that has room again, each way tried once.
+
+        The CLI sums the conversation up; where it cannot, or that is not enough, a new one begins
+        in the same workspace, told what is known of the old.
+        """
+        role = self._roles.type_of(job.task)
+        said = self._talk.last_said()
+        self._progress(job.task.task_id, "the conversation is full: it is summed up")
+        self._say(job, "/compact", started)
+        if self._talk.compacted:
+            prompt = role.prompt(job.task, workspace.names(MAX_NAMES))
+            event = self._say(job, summed_up(prompt), started)
+            if not self._is_full(event):
+                return event
+        self._progress(job.task.task_id, "the conversation is full: a new one begins")
+        self._seat.begin_anew()
+        changed = [] if role.read_only else workspace.diff().files_changed
+        prompt = role.prompt(job.task, workspace.names(MAX_NAMES))
+        return self._say(job, grown_too_long(prompt, changed, said), started)
 
     def _take_work(self, workspace: Workspace, task: Task, result: TaskResult) -> None:
         """Put the workspace's changes in the result and, where there is git, on a branch."""
@@ -219,9 +262,7 @@ class TaskRunner:
         if mark[0] == task.task_id:  # else the turn had not begun
             save_work(workspace, task, result)
 
-    def _read_result(
-        self, job: Job, role: TaskType, event: dict[str, Any], cost_usd: float | None
-    ) -> TaskResult:
+    def _read_result(self, job: Job, role: TaskType, event: dict[str, Any]) -> TaskResult:
         kind = classify_result(event, self._api_error, needs_structured=role.schema is not None)
         return TaskResult(
             task_id=job.task.task_id,
@@ -230,8 +271,8 @@ class TaskRunner:
             result=_output(role, job.task, event) if kind is None else {},
             error=None if kind is None else _explain(kind, event),
             failure_kind=None if kind is None else kind.value,
-            usage=Usage.of(event).to_dict(),
-            cost_usd=cost_usd,
+            usage=self._talk.usage.to_dict(),
+            cost_usd=self._talk.cost_usd,
             context_id=event.get("session_id"),
         )
 

@@ -38,6 +38,16 @@ _MAY_HAVE_HAPPENED = (
     "above all where it works outside of the workspace. Then go on with the task."
 )
 
+_SUMMED_UP = (
+    "The conversation had become too long and was summed up above. The workspace /work is as it "
+    "was left. Go on with the task; do not begin again. It was:"
+)
+_GREW_TOO_LONG = (
+    "You have worked on this task already, in a conversation that grew too long and was given up. "
+    "The workspace /work is as it was left. What is done already may be in it, or may have "
+    "happened elsewhere: find out before you do it again. Then go on with the task."
+)
+
 
 def code_review(task: Task, files: list[str]) -> str:
     """Review each file; nothing is changed."""
@@ -127,6 +137,24 @@ def going_on(in_flight: Sequence[str]) -> str:
         _CUT_IN_THE_MIDDLE,
         f"These calls were in flight:\n{calls}" if calls else "",
         _MAY_HAVE_HAPPENED,
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def summed_up(prompt: str) -> str:
+    """What an agent is told whose conversation was compacted in the middle of its task."""
+    return f"{_SUMMED_UP}\n\n{prompt}"
+
+
+def grown_too_long(prompt: str, changed: Sequence[str], said: Sequence[str]) -> str:
+    """The prompt in a new conversation: the files changed so far, and the last things said."""
+    files = "\n".join(f"- {_one_line(name)}" for name in changed[:MAX_NAMES])
+    words = "\n".join(f"- {_one_line(text)}" for text in said)
+    parts = [
+        prompt,
+        _GREW_TOO_LONG,
+        f"Files changed so far:\n{files}" if files else "",
+        f"The last that you said or did there:\n{words}" if words else "",
     ]
     return "\n\n".join(part for part in parts if part)
 
