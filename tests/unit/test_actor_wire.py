@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 import struct
 
 import msgpack
@@ -41,6 +42,13 @@ def test_frames_come_whole_and_in_order_however_the_stream_is_split(
     buffer = wire.FrameBuffer(1_000, size=64)
     assert feed(buffer, b"".join(map(frame, bodies)), sizes) == bodies
     assert buffer.pending_bytes == 0
+
+
+def test_memory_of_a_large_body_serves_the_next_one_but_not_beyond_its_bound() -> None:
+    buffer = wire.FrameBuffer(8 << 20, size=64)
+    bodies = [bytes([n]) * (size << 10) for n, size in enumerate([300, 200, 400, 3_000, 300])]
+    assert feed(buffer, b"".join(map(frame, bodies)), [100_000]) == bodies
+    assert len(buffer._kept) == 400 << 10
 
 
 def test_half_a_frame_is_seen_as_pending() -> None:
