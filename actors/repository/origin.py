@@ -125,6 +125,8 @@ def find_origin(folder: Path) -> Origin | None:
     top = None if is_bare else ask("rev-parse", "--show-toplevel")
     if top is None and not is_bare:
         return None  # git's own folder
+    if top is not None and not real.is_relative_to(top):
+        return None  # its configuration says that its files lie somewhere else: core.worktree
     objects = real / (ask("rev-parse", "--git-path", "objects") or "")
     return Origin(
         git=Git(Path(git_dir), Path(top) if top else None, owner),

@@ -12,6 +12,7 @@ from ..errors import AgentError
 from ..untrusted_tree import WorkspaceError
 from .git import NO_PROGRAMS
 from .origin import find_origin
+from .programs import without_programs_of
 
 if TYPE_CHECKING:
     from ..tasks.task import Task, TaskResult
@@ -259,14 +260,14 @@ def _apply(folder: Path, patch: bytes, *options: str) -> subprocess.CompletedPro
 def _user_git(
     folder: Path, *arguments: str, stdin: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run git as the user would run it, with his own configuration, but for hooks and monitors."""
+    """Run git as the user would run it, but for hooks and what the repository itself would run."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     env |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true"}
     try:
         return subprocess.run(
             ["git", *NO_PROGRAMS, *arguments],
             cwd=folder,
-            env=env,
+            env=without_programs_of(folder, env),
             input=stdin,
             capture_output=True,
             timeout=_GIT_TIMEOUT_S,
