@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..bus import join_bus
+from ..core_dumps import forbid_core_dumps
 from ..egress.doors import EgressDoors
 from ..errors import AgentError
 from .bus import GatewayBus
@@ -86,6 +87,7 @@ def main(context: ChildContext) -> None:
         TransportError: the bus cannot be reached, or a socket not be made.
         BusLost: the bus went away.
     """
+    forbid_core_dumps()
     try:
         plan = GatewayPlan.from_args(context.args)
     except (InvalidUpstream, InvalidCredentials, InvalidPrices) as error:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from understudy.actors.core_dumps import forbid_core_dumps
 from understudy.actors.paths import state_dir
 from understudy.cli.interrupt import arm_interrupt
 
@@ -138,6 +139,7 @@ def app() -> None:
 def run_app(argv: Sequence[str]) -> int:
     """Run one command; the exit code."""
     arm_interrupt()
+    forbid_core_dumps()  # a key may be in the environment
     wants_json = "--json" in argv
     try:
         code = app.main(list(argv), prog_name="understudy", standalone_mode=False)
