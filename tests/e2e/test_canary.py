@@ -35,7 +35,7 @@ def family(service: int) -> dict[int, str]:
     parent = psutil.Process(service)
     found = {child.pid: child.name() for child in parent.children(recursive=True)}
     for conmon in psutil.process_iter(["name", "cmdline"]):
-        words = conmon.info["cmdline"] or []
+        words: list[str] = conmon.info["cmdline"] or []
         if conmon.info["name"] == "conmon" and "understudy" in " ".join(words):
             found |= {p.pid: p.name() for p in (conmon, *conmon.children(recursive=True))}
     return found
