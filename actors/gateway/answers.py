@@ -35,6 +35,11 @@ def refused(method: str, path: str) -> web.Response:
     return api_error(403, "permission_error", text)
 
 
+def reaches_out(what: str) -> web.Response:
+    """The answer to a request that would have the API reach out: 403, which is not tried again."""
+    return api_error(403, "permission_error", f"the gateway does not pass this on: {what}")
+
+
 def too_large(limit_bytes: int) -> web.Response:
     """The answer to a body over the limit."""
     text = f"the request is over the gateway's limit of {limit_bytes} bytes"

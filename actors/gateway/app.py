@@ -13,6 +13,7 @@ from .budget import OverBudget
 from .counting import COUNT_TOKENS, count_tokens
 from .exchange import Exchange
 from .ledger import LedgerError
+from .outward import ReachesOut, plain_body
 from .patience import Patience
 
 if TYPE_CHECKING:
@@ -74,11 +75,13 @@ class AgentApp:
         try:
             body = await self._read(request)
             try:
-                return await self._serve(request, body)
+                return await self._serve(request, plain_body(body))
             finally:
                 self._held_bytes -= len(body)
         except _BadBody as error:
             return error.answer
+        except ReachesOut as error:
+            return answers.reaches_out(str(error))
         except OverBudget as error:
             return answers.over_budget(error.message)
         except LedgerError as error:

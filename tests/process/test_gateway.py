@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import socket
 import stat
@@ -199,7 +200,7 @@ def test_the_real_key_goes_up_and_never_comes_down(tmp_path: Path) -> None:
 
 def test_a_large_body_arrives_whole(tmp_path: Path) -> None:
     async def scene() -> None:
-        body = os.urandom(5_000_000)
+        body = json.dumps({"x": os.urandom(2_500_000).hex()}, separators=(",", ":")).encode()
         async with rig(tmp_path) as gateway:
             async with gateway.post(json=None, data=io.BytesIO(body)) as response:
                 assert response.status == 200
@@ -275,11 +276,27 @@ def test_a_spelling_of_an_allowed_path_goes_up_in_its_plain_form(tmp_path: Path)
         async with rig(tmp_path) as gateway:
             reader, writer = await asyncio.open_unix_connection(gateway.path)
             line = b"POST http://elsewhere/v1/%6Dessages?a=%2e%2e HTTP/1.1\r\n"
-            writer.write(line + b"Host: elsewhere\r\nContent-Length: 0\r\n\r\n")
+            writer.write(line + b"Host: elsewhere\r\nContent-Length: 2\r\n\r\n{}")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
             writer.close()
             assert gateway.requests[0].line == "POST /v1/messages?a=%2e%2e HTTP/1.1"
             assert "elsewhere" not in str(gateway.requests[0].headers)
+
+    run(scene())
+
+
+@pytest.mark.parametrize("path", ["messages", "messages/count_tokens"])
+def test_a_request_that_would_have_the_api_reach_out_is_refused_and_not_sent(
+    tmp_path: Path, path: str
+) -> None:
+    async def scene() -> None:
+        async with rig(tmp_path) as gateway:
+            body = {"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]}
+            url = f"http://localhost/v1/{path}"
+            async with gateway.session.post(url, json=body) as response:
+                assert response.status == 403
+                assert "web_fetch_20250910" in await response.text()
+            assert not gateway.requests
 
     run(scene())
 
