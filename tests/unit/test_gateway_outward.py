@@ -44,19 +44,19 @@ def test_what_would_have_the_api_reach_out_is_refused(fields: dict[str, Any], sa
         plain_body(request(**fields))
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"tools": [{"name": "Bash", "input_schema": {}}, {"type": "custom", "name": "x"}]},
-        {"tools": [{"type": "bash_20250124", "name": "bash"}], "mcp_servers": []},
-        said({"type": "text", "text": "https://evil.example"}),
-        said({"type": "image", "source": {"type": "base64", "data": "QQ=="}}),
-        # What a tool was called with is the model's word, and goes nowhere.
-        said({"type": "tool_use", "input": IMAGE}),
-        {"messages": [{"role": "user", "content": "hello"}], "system": "be good"},
-        {"temperature": 1.0, "stream": True, "metadata": {"user_id": None}, "n": 2**64},
-    ],
-)
+PASSES: list[dict[str, Any]] = [
+    {"tools": [{"name": "Bash", "input_schema": {}}, {"type": "custom", "name": "x"}]},
+    {"tools": [{"type": "bash_20250124", "name": "bash"}], "mcp_servers": []},
+    said({"type": "text", "text": "https://evil.example"}),
+    said({"type": "image", "source": {"type": "base64", "data": "QQ=="}}),
+    # What a tool was called with is the model's word, and goes nowhere.
+    said({"type": "tool_use", "input": IMAGE}),
+    {"messages": [{"role": "user", "content": "hello"}], "system": "be good"},
+    {"temperature": 1.0, "stream": True, "metadata": {"user_id": None}, "n": 2**64},
+]
+
+
+@pytest.mark.parametrize("fields", PASSES)
 def test_what_an_agent_asks_passes_with_its_meaning(fields: dict[str, Any]) -> None:
     body = request(**fields)
     assert json.loads(plain_body(body)) == json.loads(body)
