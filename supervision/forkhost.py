@@ -30,6 +30,7 @@ import msgpack
 from .child import run_child
 from .control import EXIT_CRASH
 from .ladder import ORPHAN_GRACE_S
+from .passing import receive_fd
 
 _REQUEST_BYTES = 4096
 _LAST_NET_S = ORPHAN_GRACE_S + 0.5
@@ -95,9 +96,7 @@ class Host:
 
     def _take_request(self) -> bool:
         try:
-            data, fds, _, _ = socket.recv_fds(
-                self._link, _REQUEST_BYTES, 1, socket.MSG_CMSG_CLOEXEC
-            )
+            data, fds = receive_fd(self._link, _REQUEST_BYTES)
         except ConnectionError:
             return False
         if not data:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from .errors import ForkServerBroken, SpawnFailed
+from .passing import receive_fd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,9 +144,7 @@ class HostLink:
 
     def _read(self) -> None:
         try:
-            data, fds, _, _ = socket.recv_fds(
-                self._link, _ANSWER_BYTES, 1, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
-            )
+            data, fds = receive_fd(self._link, _ANSWER_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except ConnectionError:

@@ -179,6 +179,15 @@ def test_the_end_of_one_lifeline_is_the_end_of_one_child(
     assert [grove.status(name).state for name in "bc"] == ["ready", "ready"]
 
 
+def test_a_program_that_a_child_starts_does_not_inherit_its_lifeline(
+    plant: Callable[..., Grove],
+) -> None:
+    # podman's monitor outlives the agent that started it: it must not keep the lifeline open.
+    ready = plant(kid("a", "run_a_program")).until("ready", "a")
+    assert "pipe:" in ready.info["descriptors"]
+    assert "socket:" not in ready.info["descriptors"]
+
+
 # -- standing still -------------------------------------------------------------------------------
 
 
