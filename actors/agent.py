@@ -155,6 +155,11 @@ class ClaudeAgent(pykka.ThreadingActor):
                 self._take(message)
             case AgentMessage(payload={"command": "cancel", "number": int(number)}):
                 self._runner.cancel(number, is_over=bool(message.payload.get("is_over")))
+            case AgentMessage(payload={"command": "hold", "number": int(number)}):
+                at_most_s, waited_s = message.payload["at_most_s"], message.payload["waited_s"]
+                self._runner.hold(number, at_most_s=at_most_s, waited_s=waited_s)
+            case AgentMessage(payload={"command": "go_on", "number": int(number)}):
+                self._runner.go_on(number)
             case AgentMessage(payload={"command": "permission"}):
                 self._asked.answer(message.payload)
             case _Finished(request, result):

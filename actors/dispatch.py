@@ -59,14 +59,6 @@ class Dispatcher:
                 return
             self._give(*pick)
 
-    def overdue(self) -> list[str]:
-        """The agents that hold a task for longer than it may run; each is named now and then."""
-        now = self._clock()
-        late = [run for run in self._book.running.values() if run.gives_up_at <= now]
-        for running in late:
-            running.gives_up_at = now + OVERTIME_S
-        return [running.agent_id for running in late]
-
     def _give(self, task: Task, agent_id: str) -> None:
         agent = self._roster[agent_id]
         warm = agent.conversation

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from understudy.transport import ErrorKind, MessageType, TransportError
+from understudy.transport import MessageType, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,18 +32,21 @@ class Orders:
         self._tell = tell
 
     def listen(self) -> None:
-        """Hear what agents say without being asked, and what they ask."""
+        """Hear what agents say without being asked, what they ask, and what came of their tasks."""
         for kind in (MessageType.STATUS_UPDATE, MessageType.ERROR, MessageType.TASK_REQUEST):
             self._protocol.register_handler(kind, self._tell)
+        self._protocol.register_handler(MessageType.TASK_RESPONSE, self._heard)
 
     def give(self, agent_id: str, order: dict[str, Any], *, timeout_s: float) -> None:
-        """Send the agent a task; after `timeout_s` its answer is not waited for any more.
+        """Send the agent a task; after `timeout_s` it does not begin with it any more.
+
+        Its answer comes as what agents say does, however long that takes.
 
         Raises:
             EncodeError, FrameTooLarge: this order can reach nobody.
             TransportError: the agent is out of reach.
         """
-        self._protocol.send_task_request(agent_id, order, self._answered, timeout_s=timeout_s)
+        self._protocol.send_task_request(agent_id, order, timeout_s=timeout_s)
 
     def answer(self, request: AgentMessage, payload: dict[str, Any]) -> None:
         """Answer what an agent asked; one that is out of reach waits no more."""
@@ -94,12 +97,6 @@ class Orders:
         payload = {"command": "cancel", "task_id": task_id, "number": number, "is_over": is_over}
         self.tell_agent(agent_id, payload)
 
-    def _answered(self, message: AgentMessage) -> None:
-        """Take the answer to a request.
-
-        That there was none in time, or that the bus has gone, is told by other ways too.
-        """
-        if message.payload.get("kind") in (ErrorKind.TIMEOUT, ErrorKind.CLOSED):
-            return
+    def _heard(self, message: AgentMessage) -> None:
         with contextlib.suppress(pykka.ActorDeadError):
             self._tell(message)

@@ -19,7 +19,7 @@ from .dispatch import Dispatcher
 from .errors import FleetStopped
 from .failure import POLICIES, FailureKind
 from .hope import Hope
-from .orders import Orders
+from .orders import GATEWAY, Orders
 from .retries import Retries, RootLimits
 from .steering import CANCEL_GRACE_S, Steering
 from .tasks.database import StoreError
@@ -28,6 +28,7 @@ from .tasks.task import Task, TaskResult
 from .team.approvals import Approvals
 from .team.desk import TeamDesk, TeamDoor
 from .team.roles import Roles
+from .timekeeping import Timekeeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,6 +70,7 @@ class RootActor(pykka.ThreadingActor):
         on_hopeless: Callable[[str], None] | None = None,
         roles: Roles | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
         self._roster = roster
@@ -76,7 +78,6 @@ class RootActor(pykka.ThreadingActor):
         self._book = book
         self._orders = Orders(protocol, self.actor_ref.tell)
         self._limits = limits
-        self._kill_agent = kill_agent
         self._hope = Hope(book, on_hopeless)
         self._clock = clock
         self._retries = Retries(limits)
@@ -89,6 +90,7 @@ class RootActor(pykka.ThreadingActor):
         )
         self._steering = Steering(roster, book, self._orders, renew_child, record, clock)
         self._approvals = Approvals(book, self._orders, clock)
+        self._time = Timekeeper(book, self._orders, kill_agent, clock, wall)
         self._closing: str | None = None
         self._keeps = False
 
@@ -117,6 +119,7 @@ class RootActor(pykka.ThreadingActor):
         """
         self._check_open()
         self._book.accept(tasks, handles)
+        self._time.watch(tasks)
         self._dispatch()
 
     def recover(
@@ -128,6 +131,7 @@ class RootActor(pykka.ThreadingActor):
         """Take up again what an earlier service had accepted; see `TaskBook.recover`."""
         self._book.recover(tasks, handles, may_have_run=may_have_run)
         self._team.recover([task for task, _ in tasks])
+        self._time.watch(task for task, _ in tasks)
         known = {agent.agent_id for agent in self._roster.all()}
         for task, _ in tasks:
             if why := self._roles.why_nobody(task, known):
@@ -155,7 +159,7 @@ class RootActor(pykka.ThreadingActor):
         if running is None:
             return False
         running.canceled = True
-        running.gives_up_at = self._clock() + CANCEL_GRACE_S
+        running.must_end_in(CANCEL_GRACE_S, self._clock())
         self._orders.cancel(running)
         return True
 
@@ -232,8 +236,10 @@ class RootActor(pykka.ThreadingActor):
         match message:
             case ChildEvent():
                 self._on_child(message)
-            case AgentMessage(payload={"kind": "usage" | "waiting" | "egress"}):
+            case AgentMessage(payload={"kind": "usage" | "waiting" | "egress" as kind}):
                 self._roster.note_report(message.payload)
+                if kind == "waiting":
+                    self._time.note_wait(self._roster.task_of(message.payload), message.payload)
             case AgentMessage() if self._roster.is_stale(message):
                 self._roster.count_stale(message)
             case AgentMessage(message_type=MessageType.STATUS_UPDATE):
@@ -280,7 +286,7 @@ class RootActor(pykka.ThreadingActor):
             return
         agent.task_id = None
         if running.canceled:
-            self._book.fail(running.task, FailureKind.CANCELED, "canceled before it ran")
+            self._book.fail(running.task, *running.ended_as)
             return
         why = f"{agent.agent_id} did not take it: {message.payload.get('message')}"
         wait_s = self._limits.retry_wait_min_s
@@ -300,6 +306,8 @@ class RootActor(pykka.ThreadingActor):
             self._recall(running)
         elif kind is None or running.canceled or not self._retry_later(running, kind, result):
             self._retries.forget(result.task_id)
+            if running.is_overdue and kind is FailureKind.CANCELED:
+                result.status, (result.failure_kind, result.error) = "timeout", running.ended_as
             lease = Lease(message.sender_id, message.incarnation)
             if not self._book.finish(result, lease):
                 self._roster.count_stale(message)
@@ -308,6 +316,8 @@ class RootActor(pykka.ThreadingActor):
     def _on_child(self, event: ChildEvent) -> None:
         if event.child_id not in self._roster:
             self._roster.note_service(event)
+            if event.child_id == GATEWAY and event.kind == "exited":
+                self._time.gateway_ended()
             if event.kind == "gave_up" and not self._closing:
                 self._hope.lose(f"{event.child_id} ended for good", event)
             return
@@ -337,7 +347,7 @@ class RootActor(pykka.ThreadingActor):
         """What becomes of a task whose agent fell while it worked on it."""
         task, book = running.task, self._book
         if running.canceled:
-            book.fail(task, FailureKind.CANCELED, "canceled while it ran", running.agent_id)
+            book.fail(task, *running.ended_as, running.agent_id)
         elif self._hope.lost and self._hope.fails_tasks:
             book.fail(task, *self._hope.lost)
         elif running.recalled:
@@ -368,9 +378,7 @@ class RootActor(pykka.ThreadingActor):
         self._book.release_due()
         self._approvals.tick()
         self._team.tick()
-        for agent_id in self._dispatcher.overdue():
-            _log.warning("%s does not answer; it is ended", agent_id)
-            self._kill_agent(agent_id)
+        self._time.tick()
         self._dispatch()
 
     # -- the work -----------------------------------------------------------------------------

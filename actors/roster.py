@@ -202,6 +202,11 @@ class Roster:
         if agent := self._agents.get(message.sender_id):
             agent.stale_messages += 1
 
+    def task_of(self, report: dict[str, Any]) -> str | None:
+        """The task that the agent of which the gateway tells works on, if there is one."""
+        agent = self._agents.get(str(report.get("agent_id")))
+        return agent.task_id if agent else None
+
     def note_report(self, report: dict[str, Any]) -> None:
         """Keep what the gateway tells of an agent: `usage`, `waiting` or `egress`."""
         agent = self._agents.get(str(report.get("agent_id")))

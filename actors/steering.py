@@ -82,7 +82,7 @@ class Steering:
             self._record(name, "suspended", "by request")
         if now and (running := self._running(agent)) and not running.canceled:
             running.recalled = f"{name} is suspended by request"
-            running.gives_up_at = self._clock() + CANCEL_GRACE_S
+            running.must_end_in(CANCEL_GRACE_S, self._clock())
             self._orders.cancel(running)
         return {"agent": name, "changed": changed, "current_task": agent.task_id}
 

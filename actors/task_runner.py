@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from .claude import ClaudeClient
     from .seat import Seat
     from .tasks.types import TaskType
     from .workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
+_GATEWAY = "gateway"
 # The turn ended early by a limit: what was written until then is a part of the work.
 _CUT_SHORT = (FailureKind.MAX_TURNS, FailureKind.BUDGET)
 
@@ -105,6 +107,21 @@ class TaskRunner:
             client.cancel()
         return True
 
+    def hold(self, number: int, *, at_most_s: float, waited_s: float) -> None:
+        """The gateway holds a request of that job: its time stands still (`ClaudeClient.hold`)."""
+        if client := self._client_of(number):
+            client.hold(_GATEWAY, at_most_s=at_most_s, waited_s=waited_s)
+
+    def go_on(self, number: int) -> None:
+        """The gateway holds nothing of that job any more."""
+        if client := self._client_of(number):
+            client.go_on(_GATEWAY)
+
+    def _client_of(self, number: int) -> ClaudeClient | None:
+        with self._lock:
+            is_it = self._job is not None and self._job.number == number
+            return self._seat.client if is_it else None
+
     def on_event(self, event: dict[str, Any]) -> None:
         """Take an event of the CLI, in its reader's thread: keep it, and tell what it means."""
         job = self._job
@@ -142,7 +159,7 @@ class TaskRunner:
             if self._is_over:
                 self._save_work(job.task, result)
         except TurnTimeout:
-            limit = f"not done within its timeout of {job.task.timeout:g} s"
+            limit = f"not done within its timeout of {job.task.timeout:g} s of work"
             result = self._failed(job, FailureKind.TIMEOUT, limit, status="timeout")
             self._save_work(job.task, result)
         finally:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from .answers import PERMISSION_TIMEOUT_S
+from .controls import Controls
 from .errors import (
     ClaudeError,
     ClaudeUnresponsive,
     ClearFailed,
-    ControlRefused,
     TurnCancelled,
     TurnEnded,
     TurnInProgress,
     TurnLost,
 )
+from .permissions import PermissionRequest, PermissionState
 from .talk import Talk
 from .turn import Turn
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .mcp import McpServer
-    from .permissions import PermissionRequest
 
 _log = logging.getLogger(__name__)
 
@@ -38,11 +38,10 @@ INTERRUPT_GRACE_S = 5.0
 # An interrupt that arrives before the CLI has begun the turn is answered and forgotten: ask again.
 _INTERRUPT_AGAIN_S = 0.25
 _WRITE_LIMIT_S = 30.0
-# 2.1.197 takes any word for a mode and answers that it is set.
-PERMISSION_MODES = ("acceptEdits", "bypassPermissions", "default", "dontAsk", "plan")
+_SOMEBODYS_YES = "permission"
 
 
-class ClaudeClient:
+class ClaudeClient(Controls):
     """Speaks with a running CLI through its three pipes, and closes them at the end.
 
     Args:
@@ -54,7 +53,8 @@ class ClaudeClient:
         on_stderr: called in the reader's thread with each piece of stderr as it comes.
         servers: tools of ours that the model may call; `CliRole.servers` must name them too.
         on_permission: called in the reader's thread when a call needs somebody's yes; it must be
-            quick: it hands the request on, and any thread answers it. None denies them all.
+            quick: it hands the request on, and any thread answers it. None denies them all. While
+            a request is open, the turn's time stands still.
         permission_timeout_s: how long such a request stays open; then it is denied.
         kill: ends the CLI for good, by ending its container. Called in the turn's thread when the
             CLI does not end a turn that was interrupted.
@@ -78,6 +78,8 @@ class ClaudeClient:
         line_limit_bytes: int = LINE_LIMIT_BYTES,
     ) -> None:
         self._on_event = on_event
+        self._on_permission = on_permission
+        self._asked: list[PermissionRequest] = []
         self._kill = kill
         self._clock = clock
         self._turn: Turn | None = None
@@ -92,7 +94,7 @@ class ClaudeClient:
             on_sign=self._on_sign,
             on_stderr=on_stderr,
             servers=servers,
-            on_permission=on_permission,
+            on_permission=self._ask if on_permission else None,
             permission_timeout_s=permission_timeout_s,
             clock=clock,
             line_limit_bytes=line_limit_bytes,
@@ -150,7 +152,7 @@ class ClaudeClient:
 
         Args:
             text: the prompt. One that begins with `/` is taken as a command by the CLI.
-            timeout_s: the longest time for the whole turn.
+            timeout_s: the longest time for the whole turn, pauses not counted (see `hold`).
             stall_s: the longest time without any line from the CLI; None is no limit.
             cancelled: asked once the turn can be cancelled; true cancels it, so that a cancellation
                 which came a moment before the turn is not lost.
@@ -174,45 +176,6 @@ class ClaudeClient:
             self._end_turn(turn)
             raise
         return self._finish(turn)
-
-    def interrupt(self, timeout_s: float = 10.0) -> None:
-        """Ask the CLI to end its turn now; `run_turn` then returns its result. Any thread.
-
-        Harmless when no turn runs.
-
-        Raises:
-            ClaudeDied, ClaudeUnresponsive, ControlRefused: it could not be asked.
-        """
-        self._talk.call("interrupt", timeout_s)
-
-    def set_model(self, model: str, timeout_s: float = 10.0) -> None:
-        """Have the next request ask another model. Any thread.
-
-        Raises:
-            ClaudeDied, ClaudeUnresponsive, ControlRefused: it is not set.
-        """
-        self._talk.call("set_model", timeout_s, model=model)
-
-    def set_permission_mode(self, mode: str, timeout_s: float = 10.0) -> None:
-        """Change what is allowed without asking, to one of `PERMISSION_MODES`. Any thread.
-
-        Raises:
-            ClaudeDied, ClaudeUnresponsive, ControlRefused: it is not set. `bypassPermissions` is
-                refused to a CLI that was not started with it.
-        """
-        if mode not in PERMISSION_MODES:
-            raise ControlRefused("set_permission_mode", f"{mode!r} is none of {PERMISSION_MODES}")
-        self._talk.call("set_permission_mode", timeout_s, mode=mode)
-
-    def mcp_status(self, timeout_s: float = 10.0) -> dict[str, str]:
-        """The state of each server of tools, by name; `connected` is the good one. Any thread.
-
-        Raises:
-            ClaudeDied, ClaudeUnresponsive, ControlRefused: it could not be asked.
-        """
-        servers = self._talk.call("mcp_status", timeout_s).get("mcpServers")
-        listed = cast("list[dict[str, Any]]", servers) if isinstance(servers, list) else []
-        return {str(server.get("name")): str(server.get("status")) for server in listed}
 
     def rest(self, timeout_s: float) -> None:
         """Wait until the CLI has nothing more to do; it says so a moment after a turn's result.
@@ -255,6 +218,28 @@ class ClaudeClient:
             self._turn.cancelled = True
             self._changed.notify_all()
             return True
+
+    def hold(self, by: str, *, at_most_s: float, waited_s: float = 0.0) -> None:
+        """Let the running turn's time stand still: it cannot go on, by no fault of its own.
+
+        Any thread, returns at once; without a turn nothing happens.
+
+        Args:
+            by: who holds it up; several may.
+            at_most_s: after so many seconds the time goes on by itself.
+            waited_s: how long it has been held up already.
+        """
+        with self._changed:
+            if self._turn is not None:
+                now = self._clock()
+                self._turn.pauses.begin(by, now, at_most_s=at_most_s, waited_s=waited_s)
+
+    def go_on(self, by: str) -> None:
+        """End what `hold` began. Any thread, returns at once."""
+        with self._changed:
+            if self._turn is not None:
+                self._turn.pauses.end(by, self._clock())
+                self._changed.notify_all()
 
     def clear(self, timeout_s: float = 10.0) -> str:
         """Leave the conversation for a new, empty one, and return the new one's id.
@@ -316,7 +301,7 @@ class ClaudeClient:
                 if turn.cancelled:
                     return TurnCancelled
                 if self._talk.is_waited_for:
-                    turn.last_sign_at = self._clock()  # the silence is ours
+                    turn.sign(self._clock())  # the silence is ours
                 given_up = turn.over_limit(self._clock())
                 if given_up is not None:
                     return given_up
@@ -347,7 +332,23 @@ class ClaudeClient:
     def _on_sign(self) -> None:
         with self._changed:
             if self._turn is not None:
-                self._turn.last_sign_at = self._clock()
+                self._turn.sign(self._clock())
+        if self._asked:
+            self._note_answered()
+
+    def _ask(self, request: PermissionRequest) -> None:
+        """The CLI wants to know whether it may: how long somebody thinks is not the turn's."""
+        assert self._on_permission is not None
+        with self._changed:
+            self._asked.append(request)
+        self.hold(_SOMEBODYS_YES, at_most_s=request.timeout_s)
+        self._on_permission(request)
+
+    def _note_answered(self) -> None:
+        with self._changed:
+            self._asked = [each for each in self._asked if each.state is PermissionState.OPEN]
+            if not self._asked:
+                self.go_on(_SOMEBODYS_YES)
 
     def _on_object(self, event: dict[str, Any]) -> None:
         kind = event.get("type")

@@ -134,8 +134,8 @@ def make_desk(
         plan.fleet, ledger, plan.prices, budget, clock=clock, wall=wall, window_s=window_s
     )
 
-    def tell(agent_id: str, why: str | None) -> None:
-        report({"kind": "waiting", "agent_id": agent_id, "waits_for": why})
+    def tell(agent_id: str, wait: Mapping[str, Any]) -> None:
+        report({"kind": "waiting", "agent_id": agent_id, **wait})
 
     gate = Gate(
         RateLimits(plan.limits),

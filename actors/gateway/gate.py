@@ -108,7 +108,8 @@ class Gate:
     Attributes:
         clock: monotonic seconds; the loop's own.
         wall: seconds since the epoch, for dates in headers and budgets.
-        tell: told that an agent waits and why, and None when it waits no more.
+        tell: told that an agent waits: `waits_for` (why; None: no more), and then `waited_s`, how
+            long already, and `at_most_s`, how long it may yet.
         max_waiting: how many may wait at once.
     """
 
@@ -116,7 +117,7 @@ class Gate:
     breaker: Breaker
     budget: Budget
     rng: random.Random
-    tell: Callable[[str, str | None], None]
+    tell: Callable[[str, Mapping[str, Any]], None]
     clock: Callable[[], float]
     wall: Callable[[], float]
     max_waiting: int
@@ -158,7 +159,7 @@ class Gate:
             for timer in timers:
                 timer.cancel()
             if waiter.is_told and not self._still_waits(waiter.agent_id):
-                self.tell(waiter.agent_id, None)
+                self.tell(waiter.agent_id, {"waits_for": None})
 
     def _still_waits(self, agent_id: str) -> bool:
         return any(w.is_told and w.agent_id == agent_id for w in self._line)
@@ -171,7 +172,9 @@ class Gate:
     def _tell_of(self, waiter: _Waiter) -> None:
         if not waiter.turn.done():
             waiter.is_told = True
-            self.tell(waiter.agent_id, waiter.why)
+            rest_s = max(0.0, waiter.ask.until - self.clock())
+            wait = {"waits_for": waiter.why, "waited_s": _TELL_AFTER_S, "at_most_s": rest_s}
+            self.tell(waiter.agent_id, wait)
 
     def _pump(self) -> None:
         """Let go whoever may; be called again when the next one may."""

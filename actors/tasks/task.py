@@ -62,7 +62,10 @@ class Task:
         parallel: whether `subtasks` are meant to run side by side.
         subtasks: definitions with the keys in `SUBTASK_KEYS`; see `subtasks_of`.
         priority: 1 is lowest; 10, or what the configuration sets, is highest.
-        timeout: seconds that one run of the task may take.
+        timeout: seconds of work that one run of the task may take. What it waits for the API's
+            limits or for a person's answer is not counted.
+        deadline: when the task must be over, in seconds since the epoch, whatever it waits for;
+            None is no limit.
         repo: folder that the files are taken from; None is the submitter's current folder.
         context_id: the conversation to go on in; None starts a new one.
         include_uncommitted: whether the agent gets the files as they lie in the user's folder;
@@ -92,6 +95,7 @@ class Task:
     given_by: str | None = None
     is_ask: bool = False
     withheld: list[str] = field(default_factory=list[str])
+    deadline: float | None = None
 
     def check(self, priority_levels: int = DEFAULT_PRIORITY_LEVELS) -> None:
         """Refuse what no agent could work on, in this task and in its subtasks.
@@ -174,9 +178,9 @@ def subtasks_of(task: Task) -> list[Task]:
     """The subtasks as tasks of their own, in their order; empty when there are none.
 
     Each has the id of its parent with `_sub0`, `_sub1` … added. Type, priority and timeout come
-    from the parent where the definition does not say; the repository, and whether it is taken as
-    it lies on disk, always do. A context is not handed down: side by side, they cannot share one
-    conversation.
+    from the parent where the definition does not say; the deadline, the repository, and whether it
+    is taken as it lies on disk, always do. A context is not handed down: side by side, they cannot
+    share one conversation.
 
     Raises:
         InvalidTask: a definition has an unknown key, or a value of the wrong type.
@@ -194,6 +198,7 @@ def _subtask(task: Task, index: int, definition: dict[str, Any]) -> Task:
         "files": definition.get("files", []),
         "priority": definition.get("priority", task.priority),
         "timeout": definition.get("timeout", task.timeout),
+        "deadline": task.deadline,
         "repo": task.repo,
         "include_uncommitted": task.include_uncommitted,
         "role": task.role,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 DEFAULT_PRIORITY_LEVELS = 10
 MAX_DESCRIPTION_BYTES = 1_000_000
 MAX_TIMEOUT_S = 7 * 24 * 3600.0
+# What is less was meant as seconds from now.
+_YEAR_2001_S = 1e9
 TASK_TYPE_NAMES = (
     "code_review", "refactor", "test_generation", "analysis", "question", "generic"
 )  # fmt: skip
@@ -64,6 +66,7 @@ def check_fields(task: Task, priority_levels: int) -> None:
     _check_files(task.files)
     _check_priority(task.priority, priority_levels)
     _check_timeout(task.timeout)
+    _check_deadline(task.deadline)
     _check_optional_text("repo", task.repo)
     for name in ("context_id", "role", "agent", "parent", "given_by"):
         _check_optional_text(name, getattr(task, name))
@@ -147,6 +150,15 @@ def _check_timeout(timeout: object) -> None:
     if isinstance(timeout, bool) or not 0 < number <= MAX_TIMEOUT_S:
         reason = f"seconds above 0 are needed, at most {MAX_TIMEOUT_S:,.0f} (7 days)"
         raise InvalidTask("timeout", timeout, reason)
+
+
+def _check_deadline(deadline: object) -> None:
+    if deadline is None:
+        return
+    number = deadline if isinstance(deadline, (int, float)) else math.nan
+    if isinstance(deadline, bool) or not _YEAR_2001_S < number < math.inf:
+        reason = "seconds since the epoch are needed, such as time.time() + 600, or None"
+        raise InvalidTask("deadline", deadline, reason)
 
 
 def _check_optional_text(field: str, value: object) -> None:

@@ -84,7 +84,9 @@ class Approvals:
         running = self._book.running.get(task_id)
         if running is None or running.agent_id != agent_id:
             return
-        ends = self._clock() + float(payload["timeout_s"])
+        now, timeout_s = self._clock(), float(payload["timeout_s"])
+        running.pauses.begin(payload["request_id"], now, at_most_s=timeout_s)
+        ends = now + timeout_s
         self._open.append((ends, {**payload, "agent_id": agent_id, "number": running.number}))
         text = f"input required: {payload['tool']} {payload['input']}"
         self._book.mark(task_id, TaskState.INPUT_REQUIRED, agent_id, text)
@@ -128,5 +130,7 @@ class Approvals:
 
     def _go_on(self, asked: dict[str, Any], text: str) -> None:
         task_id = asked["task_id"]
+        if running := self._book.running.get(task_id):
+            running.pauses.end(asked["request_id"], self._clock())
         if not any(other["task_id"] == task_id for _, other in self._open):
             self._book.mark(task_id, TaskState.WORKING, asked["agent_id"], text)

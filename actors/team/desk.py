@@ -147,7 +147,7 @@ class TeamDesk:
 
     def _ask(self, request: AgentMessage, running: Running) -> dict[str, Any] | None:
         asked, giver = request.payload, running.agent_id
-        left_s = running.gives_up_at - OVERTIME_S - self._clock()
+        left_s = running.left_s(self._clock()) - OVERTIME_S
         child = self._giver.question(running.task, giver, asked, left_s)
         if child.agent is not None:
             self._check_there(self._roster[child.agent])

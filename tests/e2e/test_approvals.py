@@ -19,11 +19,12 @@ ASK = ["--set", "roles.asker.permission=ask", "--set", "roles.asker.tasks=generi
 def test_a_call_waits_for_an_answer_and_without_one_is_denied(
     program: Program, until: Callable[..., Any]
 ) -> None:
-    hasty = ["--set", "roles.hasty.permission=ask", "--set", "roles.hasty.permission_timeout=2"]
+    hasty = ["--set", "roles.hasty.permission=ask", "--set", "roles.hasty.permission_timeout=9"]
     service = program.serve("--fake", "--agents", "1", *ASK, *hasty)
 
     def asked(*command: str) -> dict[str, Any]:
-        role = [] if command else ["--role", "hasty"]
+        role = [] if command else ["--role", "hasty", "--timeout", "8"]
+        # What somebody thinks it over is none of the task's own time.
         task_id = program.run("submit", TOUCH, *role).out.strip()
         if command:
             until(lambda: program.run("status", "--json").json["input_required"])
@@ -39,5 +40,9 @@ def test_a_call_waits_for_an_answer_and_without_one_is_denied(
     assert (denied["diff"], "not on the list" in denied["output"]) == ("", True)
     assert "use the other file" in asked("answer", "use the other file")["output"]
     assert "Nobody answered" in asked()["output"]
+    task_id = program.run("submit", TOUCH, "--deadline", "4").out.strip()
+    until(lambda: task_id in program.run("tasks", "--state", "failed").out)
+    late = program.run("result", task_id, "--json").json
+    assert (late["status"], late["error"]) == ("timeout", "its deadline passed while it ran")
     assert program.run("approve", "nothing").code == 1
     assert program.end(service).code == 0

@@ -7,9 +7,11 @@ and lists are cut.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import threading
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -148,18 +150,24 @@ class PlayedRecord(PlayedCli):
         self.die()
 
     def _play(self) -> None:
-        for entry in self._lines:
-            if entry["from"] == "cli":
-                self.say(entry["line"])
-                continue
-            try:
-                heard = shape("us", self.hear())
-            except AssertionError as error:
-                self.wrong.append(f"{error}; expected {shape('us', entry['line'])}")
+        for who, entries in itertools.groupby(self._lines, key=itemgetter("from")):
+            if who == "cli":
+                self.say(*(entry["line"] for entry in entries))
+            elif not self._hear_all(sorted(shape("us", entry["line"]) for entry in entries)):
                 self.end_output()
                 return
-            if heard != shape("us", entry["line"]):
-                self.wrong.append(f"{heard} in place of {shape('us', entry['line'])}")
+
+    def _hear_all(self, expected: list[str]) -> bool:
+        """Hear these lines in any order: several threads of ours may write."""
+        heard: list[str] = []
+        try:
+            heard += [shape("us", self.hear()) for _ in expected]
+        except AssertionError as error:
+            self.wrong.append(f"{error}; expected {expected}")
+            return False
+        if sorted(heard) != expected:
+            self.wrong.append(f"{heard} in place of {expected}")
+        return True
 
 
 def shape(who: str, line: dict[str, Any]) -> str:

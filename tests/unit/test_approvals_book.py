@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from understudy.actors.pauses import Pauses
 from understudy.actors.tasks.task import TaskState
 from understudy.actors.team.approvals import Approvals
 
@@ -14,7 +15,9 @@ class World:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.running: dict[str, Any] = {"t": SimpleNamespace(agent_id="a", number=1)}
+        self.running: dict[str, Any] = {
+            "t": SimpleNamespace(agent_id="a", number=1, pauses=Pauses())
+        }
         self.marks: list[tuple[TaskState, str]] = []
         self.sent: list[dict[str, Any]] = []
         here: Any = self

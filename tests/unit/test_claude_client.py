@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from understudy.actors.claude import (
     ClaudeUnresponsive,
     ClearFailed,
     ControlRefused,
+    PermissionRequest,
     TurnCancelled,
     TurnInProgress,
     TurnStalled,
@@ -375,6 +377,32 @@ def test_silence_in_a_turn_is_a_stall_and_fragments_are_signs_of_life(
         assert cli.hear()["request"] == {"subtype": "interrupt"}
         cli.say(RESULT)
         with pytest.raises(TurnStalled, match=r"no sign of life for 0\.2 s"):
+            turn.result(SOON_S)
+
+
+def test_neither_the_gateway_nor_a_person_who_thinks_takes_a_turns_time(
+    cli: PlayedCli, run: Run
+) -> None:
+    clock, asked = HandClock(), queue.Queue[PermissionRequest]()
+    with cli.connect(clock=clock, on_permission=asked.put) as client:
+        turn = run(client.run_turn, "x", timeout_s=10.0, stall_s=5.0)
+        cli.hear()
+        client.hold("gateway", at_most_s=600.0)
+        clock.set(300.0)
+        client.go_on("gateway")
+        request: dict[str, Any] = {"subtype": "can_use_tool", "tool_name": "Bash", "input": {}}
+        cli.say({"type": "control_request", "request_id": "p", "request": request})
+        permission = asked.get(timeout=SOON_S)
+        clock.set(500.0)
+        permission.allow()
+        assert cli.hear()["type"] == "control_response"
+        clock.set(504.9)
+        assert cli.says_nothing_for(0.05)
+        clock.set(510.0)
+        client.go_on("nobody")  # which has it look at the clock
+        assert cli.hear()["request"] == {"subtype": "interrupt"}
+        cli.say(RESULT)
+        with pytest.raises(TurnTimeout, match="within 10 s"):
             turn.result(SOON_S)
 
 

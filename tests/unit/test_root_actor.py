@@ -44,11 +44,10 @@ class Bus:
         self,
         receiver_id: str,
         task: dict[str, Any],
-        callback: Callable[[AgentMessage], None],
         *,
         timeout_s: float,
     ) -> str:
-        del callback, timeout_s
+        del timeout_s
         if receiver_id in self.gone:
             raise PeerUnknown(receiver_id, ())
         self.given.append((receiver_id, task))
@@ -90,6 +89,7 @@ class Fleet:
             record=self.record,
             on_hopeless=on_hopeless,
             clock=self.clock,
+            wall=self.clock,
         )
         self.root: Any = self.ref.proxy()
 
@@ -136,6 +136,12 @@ class Fleet:
         wire = result.to_wire()
         self.tell(self.message(agent, MessageType.TASK_RESPONSE, wire, incarnation))
 
+    def hold(self, agent: str, why: str | None = "rate_limit") -> None:
+        payload: dict[str, Any] = {"kind": "waiting", "agent_id": agent, "waits_for": why}
+        if why is not None:
+            payload |= {"waited_s": 0.5, "at_most_s": 600.0}
+        self.tell(self.message("gateway", MessageType.STATUS_UPDATE, payload))
+
     def fall(self, agent: str, incarnation: int = 1) -> None:
         reason = ExitReason("killed", None, 9, "killed by SIGKILL", None)
         self.child(agent, "exited", incarnation, reason=reason)
@@ -147,11 +153,10 @@ class Fleet:
         *names: str,
         task_type: str = "generic",
         priority: int = 5,
-        timeout: float = 300.0,
+        **fields: Any,  # noqa: ANN401 - those of Task
     ) -> list[TaskHandle]:
         tasks = [
-            Task(name, task_type, description=name, priority=priority, timeout=timeout)
-            for name in names
+            Task(name, task_type, description=name, priority=priority, **fields) for name in names
         ]
         handles = [TaskHandle(name, lambda _: False) for name in names]
         self.root.submit(tasks, handles).get(timeout=5)
@@ -276,7 +281,7 @@ def test_after_a_restart_only_what_was_given_to_an_agent_may_have_run(fleet: Fle
 def test_a_task_is_on_record_with_its_holder_before_the_agent_is_told(fleet: Fleet) -> None:
     held: list[tuple[str, int]] = []
 
-    def look(agent_id: str, task: dict[str, Any], _: object, **__: float) -> str:
+    def look(agent_id: str, task: dict[str, Any], **__: float) -> str:
         lease = fleet.store.attempts(task["task"]["task_id"])[-1]
         held.append((lease.agent_id, lease.incarnation))
         return agent_id
@@ -465,6 +470,95 @@ def test_an_agent_that_overruns_its_task_is_ended(fleet: Fleet) -> None:
     fleet.clock.now += 2
     fleet.tell("tick")
     assert fleet.ended == ["agent_000"]
+
+
+def test_what_the_gateway_holds_is_none_of_the_tasks_time(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a", timeout=60.0)
+    fleet.hold("agent_000")
+    fleet.clock.now += 400
+    fleet.tell("tick")
+    fleet.hold("agent_000", why=None)
+    number = fleet.bus.given[0][1]["number"]
+    hold = {"command": "hold", "at_most_s": 600.0, "waited_s": 0.5, "number": number}
+    assert fleet.bus.orders[1:] == [
+        ("agent_000", hold),
+        ("agent_000", {"command": "go_on", "number": number}),
+    ]
+    fleet.clock.now += 89
+    fleet.tell("tick")
+    assert fleet.ended == []
+    fleet.clock.now += 2
+    fleet.tell("tick")
+    assert fleet.ended == ["agent_000"]
+
+
+def test_a_gateway_that_ended_holds_nothing(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a", timeout=60.0)
+    fleet.hold("agent_000")
+    fleet.child("gateway", "exited")
+    assert fleet.bus.orders[-1][1]["command"] == "go_on"
+    fleet.clock.now += 91
+    fleet.tell("tick")
+    assert fleet.ended == ["agent_000"]
+
+
+def test_the_time_until_somebody_answers_is_none_of_the_tasks(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a", timeout=60.0)
+    asked = {"kind": "permission", "task_id": "a", "request_id": "r", "tool": "Bash", "input": ""}
+    payload = {**asked, "timeout_s": 300.0}
+    fleet.tell(fleet.message("agent_000", MessageType.STATUS_UPDATE, payload))
+    fleet.clock.now += 200
+    fleet.tell("tick")
+    assert fleet.root.answer("a", allow=True).get(timeout=5)
+    fleet.clock.now += 89
+    fleet.tell("tick")
+    assert fleet.ended == []
+    fleet.clock.now += 2
+    fleet.tell("tick")
+    assert fleet.ended == ["agent_000"]
+
+
+def test_a_task_that_waits_past_its_deadline_ends(fleet: Fleet) -> None:
+    (handle,) = fleet.submit("a", deadline=fleet.clock.now + 10)
+    fleet.clock.now += 9
+    fleet.tell("tick")
+    assert not handle.done()
+    fleet.clock.now += 2
+    fleet.tell("tick")
+    result = handle.wait(1)
+    assert (result.status, result.failure_kind) == ("timeout", "timeout")
+    assert result.error == "its deadline passed before it ran"
+
+
+def test_a_task_that_runs_past_its_deadline_is_interrupted_even_when_it_is_held(
+    fleet: Fleet,
+) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a", deadline=fleet.clock.now + 10)
+    fleet.hold("agent_000")
+    fleet.clock.now += 11
+    fleet.tell("tick")
+    assert [order[1] for order in fleet.canceled()] == ["a"]
+    fleet.answer("agent_000", "a", kind=FailureKind.CANCELED)
+    result = handle.wait(1)
+    assert (result.status, result.failure_kind) == ("timeout", "timeout")
+    assert result.error == "its deadline passed while it ran"
+
+
+def test_an_agent_that_does_not_end_a_task_past_its_deadline_is_ended(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a", deadline=fleet.clock.now + 10)
+    fleet.clock.now += 11
+    fleet.tell("tick")
+    fleet.hold("agent_000")
+    fleet.clock.now += 11
+    fleet.tell("tick")
+    assert fleet.ended == ["agent_000"]
+    fleet.fall("agent_000")
+    assert handle.wait(1).failure_kind == "timeout"
 
 
 def test_an_unknown_task_cannot_be_canceled(fleet: Fleet) -> None:

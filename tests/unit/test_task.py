@@ -40,6 +40,7 @@ def test_a_task_has_the_documented_fields_in_their_order_and_defaults() -> None:
         "given_by",
         "is_ask",
         "withheld",
+        "deadline",
     ]
     assert (task.task_type, task.description, task.files, task.parallel) == (
         "generic",
@@ -95,6 +96,10 @@ def test_a_description_over_a_megabyte_is_refused_with_its_size_and_without_its_
         ("timeout", math.inf),
         ("timeout", "300"),
         ("timeout", True),
+        ("deadline", 600.0),
+        ("deadline", math.nan),
+        ("deadline", math.inf),
+        ("deadline", "soon"),
         ("repo", ""),
         ("context_id", 3),
     ],
@@ -130,6 +135,7 @@ def test_subtasks_have_their_own_words_and_the_rest_from_the_parent() -> None:
         task_type="code_review",
         priority=8,
         timeout=60.0,
+        deadline=2e9,
         repo="/r",
         context_id="c",
         parallel=True,
@@ -137,8 +143,9 @@ def test_subtasks_have_their_own_words_and_the_rest_from_the_parent() -> None:
     )
     parent.check()
     first, second = subtasks_of(parent)
-    assert first == Task("p_sub0", "code_review", "one", ["a"], priority=8, timeout=60.0, repo="/r")
-    assert second == Task("p_sub1", "analysis", "", [], priority=8, timeout=5.0, repo="/r")
+    shared: dict[str, Any] = {"priority": 8, "repo": "/r", "deadline": 2e9}
+    assert first == Task("p_sub0", "code_review", "one", ["a"], timeout=60.0, **shared)
+    assert second == Task("p_sub1", "analysis", "", [], timeout=5.0, **shared)
 
 
 def test_a_task_without_subtasks_has_none() -> None:

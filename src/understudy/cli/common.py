@@ -64,7 +64,9 @@ def task_options(command: Callable[P, R]) -> Callable[P, R]:
                           "lie on disk. Default: on disk."),
         click.option("--each", is_flag=True, help="One task for each file, in parallel."),
         click.option("--timeout", type=float, default=None, metavar="SECONDS",
-                     help="Time to run, for each task. Default: orchestrator.task_timeout."),
+                     help="Time to work, for each task. Default: orchestrator.task_timeout."),
+        click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+                     help="From now on, for all tasks, whatever they wait for. Default: none."),
         click.option("--priority", type=int, default=5, show_default=True,
                      help="1 to 10; 10 comes first."),
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,11 +38,15 @@ def make_tasks(
     each: bool,
     timeout: float,
     priority: int,
+    deadline: float | None = None,
     committed: bool = False,
     role: str | None = None,
     agent: str | None = None,
 ) -> tuple[list[Task], dict[str, str]]:
-    """The tasks that the options describe, and a short title for each."""
+    """The tasks that the options describe, and a short title for each.
+
+    `deadline` is in seconds from now.
+    """
     text = read_description(description)
     if not text and not files and repo is None:
         raise click.UsageError("say what to do: give a DESCRIPTION, --file or --repo")
@@ -54,6 +59,7 @@ def make_tasks(
             files=group,
             priority=priority,
             timeout=timeout,
+            deadline=None if deadline is None else time.time() + deadline,
             repo=where,
             include_uncommitted=not committed,
             role=role,
@@ -158,6 +164,7 @@ def run(
     committed: bool,
     each: bool,
     timeout: float | None,
+    deadline: float | None,
     priority: int,
     agents: int | None,
     fake: bool | None,
@@ -181,6 +188,7 @@ def run(
         repo,
         each=each,
         timeout=limit,
+        deadline=deadline,
         priority=priority,
         committed=committed,
         role=role,
@@ -214,6 +222,7 @@ def submit(
     committed: bool,
     each: bool,
     timeout: float | None,
+    deadline: float | None,
     priority: int,
     config_path: str | None,
     settings: tuple[str, ...],
@@ -231,6 +240,7 @@ def submit(
         repo,
         each=each,
         timeout=limit,
+        deadline=deadline,
         priority=priority,
         committed=committed,
         role=role,
