@@ -94,7 +94,7 @@ class Conversations:
         assert kind == "rate_limited"
         prompt = scripted({"hang": 60, "at": "mid", "text": "half"})
         with pytest.raises(TurnStalled) as caught:
-            client.run_turn(prompt, timeout_s=TURN_S, stall_s=0.5)
+            client.run_turn(prompt, timeout_s=TURN_S, stall_s=1.0)
         assert caught.value.settled
 
     @staticmethod

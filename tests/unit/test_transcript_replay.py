@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes.conversations import FOLDER, Conversations, PlayedRecord
 
+from understudy.actors.claude import client as client_module
 from understudy.actors.releases import DEFAULT_CLI_VERSION, OLDEST_CLI_VERSION
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ def test_there_is_a_record_of_both_releases() -> None:
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
-def test_a_recorded_conversation_goes_as_it_went(path: Path) -> None:
+def test_a_recorded_conversation_goes_as_it_went(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The one interrupt of the record, on a busy machine too.
+    monkeypatch.setattr(client_module, "_INTERRUPT_AGAIN_S", 10.0)
+    monkeypatch.setattr(client_module, "INTERRUPT_GRACE_S", 10.0)
     conversations, played = Conversations(), PlayedRecord(path)
     played.start()
     try:
