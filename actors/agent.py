@@ -211,6 +211,7 @@ class ClaudeAgent(pykka.ThreadingActor):
             number=int(payload.get("number", 0)),
             may_have_run=bool(payload.get("may_have_run", False)),
             last_life=bool(payload.get("last_life", False)),
+            more_memory=bool(payload.get("more_memory", False)),
             conversation=Conversation.of(payload) or Conversation.new(),
         )
         self.current_task, self._job = task, job

@@ -69,6 +69,7 @@ class Dispatcher:
             "place": conversation.place,
             "attempt": self._book.attempt_of(task),
             "may_have_run": self._book.may_have_run(task),
+            "more_memory": self._book.needs_more_memory(task),
             "last_life": self._book.deaths_of(task) + 1 >= self._limits.max_attempts,
         }
         ends, number = self._clock() + task.timeout + OVERTIME_S, agent.incarnation

@@ -96,6 +96,7 @@ def _hopeless(mend: str) -> Policy:
 POLICIES: Mapping[FailureKind, Policy] = MappingProxyType(
     {
         FailureKind.CRASH: _falls("look at the agent's log; the task runs again by itself"),
+        # Once more with more memory, then no more: see `TaskBook.out_of_memory`.
         FailureKind.OOM: _falls("give agents more memory: agent.container_memory"),
         FailureKind.HUNG: _falls("if the work is just slow, raise agent.stall_timeout"),
         FailureKind.RATE_LIMITED: _waits("wait, use fewer agents, or have the limit raised"),

@@ -338,12 +338,12 @@ class RootActor(pykka.ThreadingActor):
 
     def _on_exit(self, agent: AgentRecord, event: ChildEvent) -> None:
         running = self._book.running.get(agent.task_id) if agent.task_id else None
-        why = agent.fell(event.reason)
+        kind, why = agent.crash_kind, agent.fell(event.reason)
         if running is not None:
-            self._after_fall(running, why)
+            self._after_fall(running, kind, why)
         self._dispatch()
 
-    def _after_fall(self, running: Running, why: str) -> None:
+    def _after_fall(self, running: Running, kind: str | None, why: str) -> None:
         """What becomes of a task whose agent fell while it worked on it."""
         task, book = running.task, self._book
         if running.canceled:
@@ -352,6 +352,8 @@ class RootActor(pykka.ThreadingActor):
             book.fail(task, *self._hope.lost)
         elif running.recalled:
             self._recall(running)
+        elif kind == FailureKind.OOM and not book.out_of_memory(running, why):
+            pass
         elif book.fell(running, why, self._limits.max_attempts):
             self._drain_again()
 

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _PODMAN_S = 60.0
+# What a container has of the usual memory when its task ran out of that.
+_MORE_MEMORY = 2
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class Seat:
         self._busy = False
         self.conversation: Conversation | None = None
         self._initialized = False
+        # Set before `open`, for the task that it opens.
+        self.has_more_memory = False
         self.client: ClaudeClient | None = None
         # Set before the first CLI starts; see `ClaudeClient`.
         self.on_permission: Callable[[PermissionRequest], None] | None = None
@@ -137,7 +141,8 @@ class Seat:
             PodmanError: the container did not start.
         """
         role = self.roles.type_of(task)
-        if anew or self.warm_for != role.key or self.conversation != conversation:
+        is_other = self.warm_for != role.key or self.conversation != conversation
+        if anew or is_other or self.has_more_memory:
             self._replace(role, conversation, task, anew=anew)
         self._clean, self._busy = False, True
         assert self._opened is not None
@@ -211,7 +216,10 @@ class Seat:
         self._busy = False
         if role is None:
             return
-        if not (role.reusable and fate != "left" and self._alive() and self._scrub(fate)):
+        is_usual, self.has_more_memory = not self.has_more_memory, False
+        if not (
+            is_usual and role.reusable and fate != "left" and self._alive() and self._scrub(fate)
+        ):
             self._end(0.0, fate)
             self._replace(role, Conversation.new())
             self.ready_client()
@@ -360,7 +368,7 @@ class Seat:
             work_dir=opened.workspace.work_dir,
             socket_dir=plan.socket_dir,
             read_only_work=role.read_only,
-            memory=manner.memory or plan.memory,
+            memory=self._memory(manner.memory or plan.memory),
             cpus=manner.cpus or plan.cpus,
             pids_limit=plan.pids_limit,
             missing_limits=plan.missing_limits,
@@ -371,3 +379,7 @@ class Seat:
         way = None if EGRESS in manner.withheld else plan.egress.get(manner.role or "")
         # Only a command can make use of it.
         return with_egress(spec, way) if way and "Bash" in role.tools else spec
+
+    def _memory(self, usual: str) -> str:
+        """In podman's notation: a whole number and its unit."""
+        return f"{int(usual[:-1]) * _MORE_MEMORY}{usual[-1]}" if self.has_more_memory else usual

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .events import EventKind, TaskEvent
-from .failure import FailureKind
+from .failure import POLICIES, FailureKind
 from .pauses import Pauses
 from .tasks.recovery import poison_text
 from .tasks.rows import Conversation, Lease, Outcome
@@ -35,6 +35,7 @@ class Running:
     `number` tells this run from every other one, also of the same attempt. `recalled` says why it
     is taken from the agent to wait again. `gives_up_at` is when its agent is ended if it has not
     answered; `pauses` put that off. `is_overdue`: it is ended because of its deadline.
+    `has_more_memory`: an earlier run ran out of it.
     """
 
     task: Task
@@ -45,6 +46,7 @@ class Running:
     canceled: bool = False
     recalled: str | None = None
     is_overdue: bool = False
+    has_more_memory: bool = False
     pauses: Pauses = field(default_factory=Pauses)
 
     @property
@@ -95,6 +97,7 @@ class TaskBook:
         self._on_failed = on_failed
         self._attempts: dict[str, int] = {}
         self._cut_off: set[str] = set()
+        self._short_of_memory: set[str] = set()
         self._delayed: list[tuple[float, int, Task]] = []
         self._order = itertools.count()
         self._handles: dict[str, TaskHandle] = {}
@@ -217,9 +220,29 @@ class TaskBook:
             return False
         self._attempts[task.task_id] = attempt
         number = next(self._order)
-        self.running[task.task_id] = Running(task, agent_id, attempt, gives_up_at, number)
+        self.running[task.task_id] = Running(
+            task,
+            agent_id,
+            attempt,
+            gives_up_at,
+            number,
+            has_more_memory=self.needs_more_memory(task),
+        )
         self.publish(task.task_id, "started", agent_id)
         return True
+
+    def needs_more_memory(self, task: Task) -> bool:
+        """Whether the task ran out of memory before."""
+        return task.task_id in self._short_of_memory
+
+    def out_of_memory(self, running: Running, why: str) -> bool:
+        """The task ran out of memory; False when it is over, since more did not help."""
+        self._short_of_memory.add(running.task.task_id)
+        if running.has_more_memory:
+            kind = FailureKind.OOM
+            text = f"{why}; it ran out of memory again with more of it ({POLICIES[kind].mend})"
+            self.fail(running.task, kind, text, running.agent_id)
+        return not running.has_more_memory
 
     def requeue(
         self,
@@ -361,6 +384,7 @@ class TaskBook:
         self.running.pop(task_id, None)
         self._attempts.pop(task_id, None)
         self._cut_off.discard(task_id)
+        self._short_of_memory.discard(task_id)
         if handle := self._handles.pop(task_id, None):
             handle.finish(result)
         self.on_end(result)

@@ -52,7 +52,8 @@ class Job:
     """A task as it was handed to this agent, for the `attempt`-th time.
 
     `number` tells this run from all others. `may_have_run`: an agent had it and was cut off.
-    `last_life`: one more fall of an agent that works on it makes it poison.
+    `last_life`: one more fall of an agent that works on it makes it poison. `more_memory`: with
+    what an agent usually has, it ran out of it.
     """
 
     task: Task
@@ -60,6 +61,7 @@ class Job:
     number: int = 0
     may_have_run: bool = False
     last_life: bool = False
+    more_memory: bool = False
     conversation: Conversation = field(default_factory=Conversation.new)
 
 
@@ -171,6 +173,7 @@ class TaskRunner:
 
     def _attempt(self, job: Job, started: float) -> TaskResult:
         """The task in its conversation, or in a clean one when that cannot be gone on with."""
+        self._seat.has_more_memory = job.more_memory
         self._opened = opened = self._seat.open(job.task, job.conversation)
         if not opened.resumes:
             return self._turn(job, opened, started)

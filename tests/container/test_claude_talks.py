@@ -27,6 +27,7 @@ from understudy.actors.claude.tools import agent_tools
 from understudy.actors.failure import FailureKind, classify_exit, classify_result
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from understudy.actors.claude import McpServer
@@ -103,9 +104,12 @@ def pair(tmp_path: Path, image: str) -> Any:  # noqa: ANN401 - a generator of Pa
         yield Pair(tmp_path, image, stack)
 
 
-def test_two_agents_in_two_containers_reach_each_other(pair: Pair) -> None:
+def test_two_agents_in_two_containers_reach_each_other(
+    pair: Pair, eventually: Callable[..., bool]
+) -> None:
     alice, bob = pair.clis["alice"], pair.clis["bob"]
-    assert alice.client.mcp_status() == {"bus": "connected"}
+    # 2.1.197 connects after it has said that it is ready.
+    assert eventually(lambda: alice.client.mcp_status() == {"bus": "connected"})
     result = alice.turn(ask("bob", "how much?"), GOT)
     answer = json.loads(result["result"].removeprefix("got "))
     assert (answer["from"], answer["answer"]) == ("bob", "it is 42")

@@ -368,6 +368,19 @@ def test_a_task_that_fells_its_agent_three_times_is_poison(fleet: Fleet) -> None
     assert "killed by SIGKILL" in (result.error or "")
 
 
+def test_a_task_without_memory_runs_once_more_with_more_of_it_and_then_ends(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a")
+    for incarnation in (1, 2):
+        crash = {"crash": "oom", "message": "no memory", "task_id": "a"}
+        fleet.tell(fleet.message("agent_000", MessageType.ERROR, crash, incarnation))
+        fleet.fall("agent_000", incarnation)
+    assert [order["more_memory"] for _, order in fleet.bus.given] == [False, True]
+    result = handle.wait(1)
+    assert (result.failure_kind, result.attempts) == ("oom", 2)
+    assert "agent.container_memory" in str(result.error)
+
+
 def test_a_rate_limit_uses_no_attempt_and_the_task_waits(fleet: Fleet) -> None:
     fleet.ready("agent_000")
     (handle,) = fleet.submit("a")
