@@ -33,7 +33,7 @@ def steps(*each: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class Row(NamedTuple):
-    """What the model does, and what the user is told; `asks`: how often the API is asked, or more."""
+    """What the model does and the user is told; `asks`: how often the API is asked, or more."""
 
     steps: list[dict[str, Any]]
     kind: FailureKind | None
