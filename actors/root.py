@@ -19,7 +19,7 @@ from .dispatch import Dispatcher
 from .errors import FleetStopped
 from .failure import POLICIES, FailureKind
 from .hope import Hope
-from .orders import GATEWAY, Orders
+from .orders import Orders
 from .retries import Retries, RootLimits
 from .steering import CANCEL_GRACE_S, Steering
 from .tasks.database import StoreError
@@ -70,7 +70,6 @@ class RootActor(pykka.ThreadingActor):
         on_hopeless: Callable[[str], None] | None = None,
         roles: Roles | None = None,
         clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
         self._roster = roster
@@ -90,7 +89,7 @@ class RootActor(pykka.ThreadingActor):
         )
         self._steering = Steering(roster, book, self._orders, renew_child, record, clock)
         self._approvals = Approvals(book, self._orders, clock)
-        self._time = Timekeeper(book, self._orders, kill_agent, clock, wall)
+        self._time = Timekeeper(book, roster, self._orders, kill_agent, clock)
         self._closing: str | None = None
         self._keeps = False
 
@@ -236,10 +235,8 @@ class RootActor(pykka.ThreadingActor):
         match message:
             case ChildEvent():
                 self._on_child(message)
-            case AgentMessage(payload={"kind": "usage" | "waiting" | "egress" as kind}):
-                self._roster.note_report(message.payload)
-                if kind == "waiting":
-                    self._time.note_wait(self._roster.task_of(message.payload), message.payload)
+            case AgentMessage(payload={"kind": "usage" | "waiting" | "egress"}):
+                self._time.note_report(message.payload)
             case AgentMessage() if self._roster.is_stale(message):
                 self._roster.count_stale(message)
             case AgentMessage(message_type=MessageType.STATUS_UPDATE):
@@ -306,18 +303,14 @@ class RootActor(pykka.ThreadingActor):
             self._recall(running)
         elif kind is None or running.canceled or not self._retry_later(running, kind, result):
             self._retries.forget(result.task_id)
-            if running.is_overdue and kind is FailureKind.CANCELED:
-                result.status, (result.failure_kind, result.error) = "timeout", running.ended_as
-            lease = Lease(message.sender_id, message.incarnation)
-            if not self._book.finish(result, lease):
+            self._time.say_why(running, result)
+            if not self._book.finish(result, Lease(message.sender_id, message.incarnation)):
                 self._roster.count_stale(message)
         self._dispatch()
 
     def _on_child(self, event: ChildEvent) -> None:
         if event.child_id not in self._roster:
-            self._roster.note_service(event)
-            if event.child_id == GATEWAY and event.kind == "exited":
-                self._time.gateway_ended()
+            self._time.note_service(event)
             if event.kind == "gave_up" and not self._closing:
                 self._hope.lose(f"{event.child_id} ended for good", event)
             return
@@ -352,9 +345,7 @@ class RootActor(pykka.ThreadingActor):
             book.fail(task, *self._hope.lost)
         elif running.recalled:
             self._recall(running)
-        elif kind == FailureKind.OOM and not book.out_of_memory(running, why):
-            pass
-        elif book.fell(running, why, self._limits.max_attempts):
+        elif book.fell(running, why, self._limits.max_attempts, kind):
             self._drain_again()
 
     def _recall(self, running: Running) -> None:

@@ -93,7 +93,7 @@ class TaskBook:
         self._store = store
         self._run_id = run_id
         self._clock = clock
-        self._wall = wall
+        self.wall = wall
         self._on_failed = on_failed
         self._attempts: dict[str, int] = {}
         self._cut_off: set[str] = set()
@@ -235,15 +235,6 @@ class TaskBook:
         """Whether the task ran out of memory before."""
         return task.task_id in self._short_of_memory
 
-    def out_of_memory(self, running: Running, why: str) -> bool:
-        """The task ran out of memory; False when it is over, since more did not help."""
-        self._short_of_memory.add(running.task.task_id)
-        if running.has_more_memory:
-            kind = FailureKind.OOM
-            text = f"{why}; it ran out of memory again with more of it ({POLICIES[kind].mend})"
-            self.fail(running.task, kind, text, running.agent_id)
-        return not running.has_more_memory
-
     def requeue(
         self,
         task: Task,
@@ -257,14 +248,22 @@ class TaskBook:
         self._end_attempt(task, outcome, free=free)
         self._wait_again(task, why, after_s)
 
-    def fell(self, running: Running, why: str, max_deaths: int) -> bool:
+    def fell(self, running: Running, why: str, max_deaths: int, kind: str | None = None) -> bool:
         """The agent fell while it worked on the task; at the `max_deaths`-th death it is poison.
+
+        Out of memory it gets more of it next time, once.
 
         Returns:
             Whether the task waits again.
         """
         task = running.task
         deaths = self._end_attempt(task, Outcome.FELL)
+        if kind == FailureKind.OOM:
+            self._short_of_memory.add(task.task_id)
+        if kind == FailureKind.OOM and running.has_more_memory:
+            text = f"{why}; again with more of it ({POLICIES[FailureKind.OOM].mend})"
+            self.fail(task, FailureKind.OOM, text, running.agent_id)
+            return False
         if deaths >= max_deaths:
             self.fail(task, FailureKind.POISON, poison_text(deaths, why), running.agent_id)
             return False
@@ -345,14 +344,14 @@ class TaskBook:
         self, task_id: str, kind: EventKind, agent_id: str | None = None, text: str = ""
     ) -> None:
         """Record an event of the task and tell its watchers."""
-        event = TaskEvent(task_id, kind, self._wall(), agent_id, text)
+        event = TaskEvent(task_id, kind, self.wall(), agent_id, text)
         self._store.event(task_id, agent_id, event.at, kind, text)
         if handle := self._handles.get(task_id):
             handle.publish(event)
 
     def _enqueue(self, tasks: list[Task], handles: list[TaskHandle]) -> None:
         self._handles.update({handle.task_id: handle for handle in handles})
-        now = self._wall()
+        now = self.wall()
         self._store.events_of_many([task.task_id for task in tasks], now, "queued")
         for task in tasks:
             self._queue.put(task, force=True)

@@ -75,7 +75,11 @@ class Fleet:
         self.renewed: list[str] = []
         self.recorded: list[tuple[str, str]] = []
         book = TaskBook(
-            TaskQueue(max_size=100, clock=self.clock), self.store, "run", clock=self.clock
+            TaskQueue(max_size=100, clock=self.clock),
+            self.store,
+            "run",
+            clock=self.clock,
+            wall=self.clock,
         )
         limits = RootLimits(max_running, max_attempts=3, retry_wait_min_s=1, retry_wait_max_s=8)
         self.names = [f"agent_{number:03d}" for number in range(agents)]
@@ -89,7 +93,6 @@ class Fleet:
             record=self.record,
             on_hopeless=on_hopeless,
             clock=self.clock,
-            wall=self.clock,
         )
         self.root: Any = self.ref.proxy()
 
