@@ -2,7 +2,8 @@
 
 `python -m bench.gateway` runs ten streams of requests through a gateway with ten sockets against
 the scripted model, which refuses what is over its limit as the API does. Nobody waits for a model:
-what is measured is the gateway's own doing.
+what is measured is the gateway's own doing. `--speed`: what it adds to the first byte, how much it
+passes, how large it becomes. `--agents 10`: the limit and the storm before real agents.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from understudy.actors.gateway.desk import Desk, DeskPlan, make_desk
 from understudy.actors.gateway.doors import Doors
 from understudy.actors.gateway.prices import load_prices
 from understudy.fakeapi import FakeApiThread
+
+from .gateway_agents import agents_at_a_limit, agents_in_a_storm
+from .gateway_speed import first_byte, memory, throughput
 
 _STREAMS = 10
 _THINK_S = 0.3
@@ -140,7 +144,23 @@ def main() -> None:
     parser.add_argument("--per-minute", type=float, default=600.0, help="requests a minute")
     parser.add_argument("--storm", type=float, default=60.0, help="seconds of the storm; 0: none")
     parser.add_argument("--no-headers", action="store_true", help="with silent limits too")
+    parser.add_argument(
+        "--speed", action="store_true", help="instead: first byte, throughput, memory"
+    )
+    parser.add_argument(
+        "--agents", type=int, help="instead: so many real agents at the limit, then in the storm"
+    )
     args = parser.parse_args()
+    if args.agents:
+        found = agents_at_a_limit(args.agents, args.per_minute, args.seconds)
+        print(json.dumps(found), flush=True)
+        if args.storm:
+            print(json.dumps(agents_in_a_storm(args.agents, args.storm)), flush=True)
+        return
+    if args.speed:
+        for found in (first_byte(1000), throughput(300_000_000), memory(50, 10.0)):
+            print(json.dumps(found), flush=True)
+        return
     print(json.dumps(goodput(args.seconds, args.per_minute, headers=True)), flush=True)
     if args.no_headers:
         print(json.dumps(goodput(args.seconds, args.per_minute, headers=False)), flush=True)
