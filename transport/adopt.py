@@ -97,6 +97,23 @@ class LocalRef(pykka.ActorRef[Any]):
         self.actor_inbox.tell(message)
 
 
+class AdoptedRef(pykka.ActorRef[Any]):
+    """The `ActorRef` of a plain actor that was given our mailbox: who asks it gets our futures.
+
+    One of pykka's ends the actor's thread when it is set twice, and its waits are seen by nobody.
+    """
+
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+        """See `pykka.ActorRef.ask`."""
+        future = AskFuture()
+        if self.is_alive():
+            self.actor_inbox.put(Envelope(message, reply_to=future))
+        else:
+            error = pykka.ActorDeadError(f"{self} not found")
+            future.set_exception((pykka.ActorDeadError, error, None))
+        return future.get(timeout=timeout) if block else future
+
+
 class MailboxActor(pykka.ThreadingActor):
     """A `pykka.ThreadingActor` with our mailbox and our futures.
 
@@ -157,6 +174,9 @@ def adopt(ref: pykka.ActorRef[Any], spec: MailboxSpec | None = None) -> ActorInb
         raise TypeError(f"{ref} has a mailbox of type {type(old).__name__}, which cannot be moved")
     inbox = ActorInbox(spec or PLAIN_SPEC)
     _move(cast("queue.Queue[Envelope[Any]]", old), actor, ref, inbox)
+    if type(ref) is pykka.ActorRef:
+        # The object stays: the registry and others hold it.
+        ref.__class__ = AdoptedRef
     return inbox
 
 
