@@ -76,7 +76,9 @@ class Actor(MailboxActor):
     def _handle_receive(self, message: Any) -> Any:  # noqa: ANN401 - as pykka says
         if message.__class__ is dict:
             # Pykka's messages to itself, which it looks for first, are no dicts.
-            return self.on_receive(message)
+            answer = self.on_receive(message)
+            self._take_told()
+            return answer
         if message.__class__ is not Notice:
             return super()._handle_receive(message)
         if message.is_due():

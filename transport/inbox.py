@@ -31,6 +31,8 @@ _WRAPPED = frozenset((list, Envelope, ActorStop))
 """Messages of these classes go in an envelope: in a mailbox they mean something by themselves."""
 _LANE_RECORD = 4
 """Fields of a record that is told; one that is asked has more."""
+_NOTHING: deque[Any] = deque()
+"""Not for putting into."""
 
 
 class Port(Protocol):
@@ -86,7 +88,7 @@ class ActorInbox(Waiter):
         self._dead_letters = dead_letters
         self._clock = clock
         self._ordinary: deque[Any] | PriorityQueue = _queue(spec.priority)
-        self._control: deque[Any] = deque()
+        self.control: deque[Any] = deque()
         self._max = spec.max_messages
         self._low = self._max - max(1, min(self._max // 8, _LET_IN))
         self._drops = spec.overflow is Overflow.DROP_OLDEST
@@ -100,7 +102,7 @@ class ActorInbox(Waiter):
         self._reply: Any = None
         self._record: Any = None
         self._room = threading.Condition(threading.Lock())
-        self._blocked = 0
+        self.blocked = False
 
     def bind(self, urn: str, stopped: threading.Event) -> None:
         """Say whose it is, and how to know that the actor has stopped."""
@@ -109,11 +111,11 @@ class ActorInbox(Waiter):
 
     def __len__(self) -> int:
         """Messages waiting."""
-        return len(self._ordinary) + len(self._control)
+        return len(self._ordinary) + len(self.control)
 
     def ready(self) -> bool:
         """Whether `get` has something to give."""
-        return bool(self._ordinary) or bool(self._control)
+        return bool(self._ordinary) or bool(self.control)
 
     def tell(self, message: Any) -> None:
         """Add a message of this process that is not asked, as itself: an envelope costs time.
@@ -145,7 +147,7 @@ class ActorInbox(Waiter):
         if envelope.reply_to is not None:
             self._expect(envelope.reply_to)
         if self._stop_first and envelope.message.__class__ is ActorStop:
-            self._control.append(envelope)
+            self.control.append(envelope)
         else:
             if len(self._ordinary) >= self._max:
                 self._make_room()
@@ -168,7 +170,7 @@ class ActorInbox(Waiter):
 
     def put_control(self, envelope: Envelope[Any]) -> None:
         """Add a message that goes out before all others, and for which there is always room."""
-        self._control.append(envelope)
+        self.control.append(envelope)
         if self._is_closed:
             self._refuse_rest()
         if self.state:
@@ -201,12 +203,12 @@ class ActorInbox(Waiter):
             waiting.enter_actor(self)
         while True:
             try:
-                item = (self._control or self._ordinary).popleft()
+                item = (self.control or self._ordinary).popleft()
             except IndexError:
                 self.parking.wait(self, None)
                 continue
-            if self._blocked and len(self._ordinary) <= self._low:
-                self._let_in()
+            if self.blocked:
+                self.let_in()
             slot = self._slot
             slot.reply_to = None
             if item.__class__ is not list:
@@ -236,6 +238,17 @@ class ActorInbox(Waiter):
         self._record = record
         self._reply = self._slot.reply_to = record[0].reply(record[4], record[5])
         return True
+
+    def told(self) -> deque[Any]:
+        """What waits, for an actor that takes told messages out by itself, from the left.
+
+        Nothing when the message in hand is asked, whose answer is to go out first; nor when others
+        take out as well, or by an order of their own.
+        """
+        waits = self._ordinary
+        if self._reply is not None or self._drops or isinstance(waits, PriorityQueue):
+            return _NOTHING
+        return waits
 
     def empty(self) -> bool:
         """Whether nothing waits.
@@ -286,20 +299,27 @@ class ActorInbox(Waiter):
         # An actor that waits for room in its own mailbox waits for itself.
         if overflow is Overflow.BLOCK and waiting.current_actor() is not self:
             with self._room:
-                self._blocked += 1
-                try:
-                    self._room.wait_for(self._has_room, self.spec.block_timeout_s)
-                finally:
-                    self._blocked -= 1
+                self._room.wait_for(self._wants_room, self.spec.block_timeout_s)
         if not self._has_room():
             raise MailboxFull(self.name, len(self._ordinary), 0)
+
+    def _wants_room(self) -> bool:
+        # Said before the look: who makes room after it finds that somebody waits.
+        self.blocked = True
+        return self._has_room()
 
     def _has_room(self) -> bool:
         return self._is_closed or len(self._ordinary) < self._max
 
-    def _let_in(self) -> None:
-        with self._room:
-            self._room.notify_all()
+    def let_in(self) -> None:
+        """Let held senders go on, when there is room for many. In the actor's thread.
+
+        Once: until they run, which may be many messages later, there is nothing more to say.
+        """
+        if len(self._ordinary) <= self._low:
+            with self._room:
+                self.blocked = False
+                self._room.notify_all()
 
     def _drop_to(self, count: int) -> None:
         while len(self._ordinary) > count or (
@@ -322,9 +342,9 @@ class ActorInbox(Waiter):
 
     def _refuse_rest(self) -> None:
         """Answer all that nobody will take out."""
-        while self._control or self._ordinary:
+        while self.control or self._ordinary:
             try:
-                item = (self._control or self._ordinary).popleft()
+                item = (self.control or self._ordinary).popleft()
             except IndexError:
                 return
             dead = ActorDeadError(f"{self.name} stopped before handling the message")

@@ -418,10 +418,8 @@ def test_who_asks_one_that_ends_by_a_base_exception_is_answered(
 
 
 def test_a_future_that_is_set_by_somebody_else_does_not_harm_the_actor(
-    stage: Stage, guarded: pykka.ActorRef[Any]
+    guarded: pykka.ActorRef[Any],
 ) -> None:
-    if stage.is_plain and not stage.is_remote and not stage.nodes:
-        pytest.skip("the future of a plain actor is pykka's: docs/actors.md")
     future = guarded.ask({"command": "sleep", "for_s": 0.1}, block=False)
     future.set("too early")
     assert future.get(timeout=LIMIT_S) == "too early"

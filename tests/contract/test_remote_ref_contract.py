@@ -340,7 +340,7 @@ def test_a_stop_overtakes_a_full_mailbox(pair: Pair) -> None:
     futures = [ref.ask(number, block=False) for number in range(8)]
     assert actor_of(local).arrived.wait(5)
     stopping = ref.stop(block=False)
-    until(lambda: actor_of(local).actor_inbox._control)
+    until(lambda: actor_of(local).actor_inbox.control)
     actor_of(local).open.set()
     assert stopping.get(timeout=5) is True
     assert futures[0].get(timeout=5) == 0

@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -471,6 +472,29 @@ def test_a_ring_of_independent_asks_is_ended_within_100_ms(system: ActorSystem, 
         assert answer == "hello"
     assert failed == 1
     assert time.monotonic() - began < 0.05 + 0.1 + 0.1 * size  # and its tail is answered
+
+
+class PlainAsker(pykka.ThreadingActor):
+    def ask_after(self, first: threading.Event, other: pykka.ActorRef[Any]) -> Any:
+        assert first.wait(LIMIT_S)
+        return other.ask("hello")
+
+    def on_receive(self, message: Any) -> Any:
+        return message
+
+
+def test_plain_actors_that_ask_each_other_are_told_too(system: ActorSystem) -> None:
+    one, other = system.spawn(PlainAsker), system.spawn(PlainAsker)
+    both = threading.Event()
+    futures = [a.proxy().ask_after(both, b) for a, b in ((one, other), (other, one))]
+    both.set()
+    ends: list[object] = []
+    for future in futures:
+        try:
+            ends.append(get(future))
+        except DeadlockError as error:
+            ends.append(len(error.cycle))
+    assert sorted(ends, key=str) == [3, "hello"]
 
 
 def test_a_chain_that_comes_back_is_refused_at_send(system: ActorSystem) -> None:

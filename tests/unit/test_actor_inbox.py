@@ -131,12 +131,23 @@ def test_a_held_sender_goes_on_when_there_is_room() -> None:
     box.put(Envelope(1))
     sender = threading.Thread(target=lambda: box.put(Envelope(2)), daemon=True)
     sender.start()
-    while not box._blocked:
+    while not box.blocked:
         time.sleep(0.001)
     assert box.get().message == 1
     assert box.get().message == 2
     sender.join(5)
     assert not sender.is_alive()
+
+
+def test_held_senders_are_called_once_however_long_they_take_to_come() -> None:
+    box = inbox(max_messages=8)
+    for number in range(8):
+        box.tell(number)
+    calls: list[int] = []
+    box._room.notify_all = lambda: calls.append(len(box))  # type: ignore[method-assign]
+    box.blocked = True
+    assert taken(box) == list(range(8))
+    assert calls == [7]
 
 
 def test_the_oldest_make_room_and_are_counted_dead_letters() -> None:
