@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -12,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .errors import AgentError
+from .lock_file import try_lock
 from .places import Places
 from .podman.guard_process import end_marked
 from .podman.sweep import sweep
@@ -242,8 +244,11 @@ def unmerged(store: TaskStore, older_than_s: float) -> list[str]:
 
 def take_lock(path: Path) -> int:
     """Hold the lock file as long as the descriptor is open; the descriptor."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)  # at most somebody's quick look is in the way
+    # At most a quick look is in the way, or a sweep that takes us for dead and removes it.
+    descriptor, is_locked = try_lock(path, waits=True)
+    if not is_locked:
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, "it is removed again and again", str(path))
     return descriptor
 
 

@@ -123,25 +123,32 @@ def _only_one_at_a_time(
     Else two services that start at once both find the stale socket, and the second removes the
     fresh one of the first.
     """
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    until_s = clock() + _LOCK_WAIT_S
+    while (fd := _try_lock(folder)) is None:
+        if clock() >= until_s:
+            reason = f"another process holds the lock of the folder {folder}"
+            raise SocketPathUnusable(path, reason)
+        time.sleep(_LOCK_POLL_S)
     try:
-        until_s = clock() + _LOCK_WAIT_S
-        while not _try_lock(fd):
-            if clock() >= until_s:
-                reason = f"another process holds the lock of the folder {folder}"
-                raise SocketPathUnusable(path, reason)
-            time.sleep(_LOCK_POLL_S)
         yield
     finally:
         os.close(fd)
 
 
-def _try_lock(fd: int) -> bool:
+def _try_lock(folder: Path) -> int | None:
+    """The folder's descriptor when it is locked, and still the folder at that path."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_ours = os.path.samestat(folder.stat(), os.fstat(fd))
     except BlockingIOError:
-        return False
-    return True
+        is_ours = False
+    except BaseException:
+        os.close(fd)
+        raise
+    if not is_ours:
+        os.close(fd)
+    return fd if is_ours else None
 
 
 def _clear_stale(path: str) -> None:

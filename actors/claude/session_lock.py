@@ -17,6 +17,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from ..lock_file import try_lock
 from .errors import ClaudeError
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ class Holder:
 class SessionLock:
     """Holds one conversation for this process. One thread at a time.
 
-    The folder is the owner's, out of every container's reach; the file stays when the lock is
-    released, since it keeps the count.
+    The folder is the owner's, out of every container's reach. The file stays when the lock is
+    released, since it keeps the count; only who has the lock may remove it.
 
     Args:
         folder: where the locks are; made when missing.
@@ -147,17 +148,12 @@ class SessionLock:
 
     def _lock(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Not inherited by what this process starts: the lock would outlive it there.
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._fd = fd
+        self._fd, is_locked = try_lock(self._path, os.O_NOFOLLOW)
+        if not is_locked:
             try:
-                raise self._held() from None
+                raise self._held()
             finally:
                 self._close()
-        self._fd = fd
 
     def _held(self) -> SessionHeld:
         holder = None

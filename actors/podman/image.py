@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ImageError, PodmanError
+from ..lock_file import try_lock
 from ..releases import DEFAULT_CLI_VERSION
 from .argv import ContainerSpec, run_argv
 from .cli_binary import SCRATCH_PREFIX, cli_binary
@@ -319,21 +319,19 @@ def _lock(path: Path, progress: Callable[[str], object]) -> Generator[None]:
     """One build at a time on this cache. The kernel frees the lock of a process that died."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = time.monotonic() + _LOCK_TIMEOUT_S
-    with path.open("a") as file:
-        told = False
-        while not _locked(file.fileno()):
-            if time.monotonic() > deadline:
-                raise ImageError("busy", f"another build holds {path}", "wait for it, or end it")
-            if not told:
-                progress("waiting for another build")
-                told = True
-            time.sleep(_LOCK_POLL_S)
-        yield
-
-
-def _locked(fd: int) -> bool:
+    told = False
+    while True:
+        fd, is_locked = try_lock(path)
+        if is_locked:
+            break
+        os.close(fd)
+        if time.monotonic() > deadline:
+            raise ImageError("busy", f"another build holds {path}", "wait for it, or end it")
+        if not told:
+            progress("waiting for another build")
+            told = True
+        time.sleep(_LOCK_POLL_S)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        yield
+    finally:
+        os.close(fd)

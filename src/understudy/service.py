@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import queue
@@ -11,6 +10,7 @@ import signal
 from typing import TYPE_CHECKING, Any, Self
 
 from understudy.actors.errors import AgentError, MachineNotReady
+from understudy.actors.lock_file import try_lock
 from understudy.control import ControlServer
 from understudy.orchestrator import Orchestrator, base_of
 
@@ -85,12 +85,11 @@ def only_service(state: Path) -> Generator[None]:
     """Hold the service's lock, with our process id in it for whoever is refused."""
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = state / "service.lock"
-    with path.open("a+", encoding="ascii") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    fd, is_locked = try_lock(path, os.O_APPEND)
+    with os.fdopen(fd, "a+", encoding="ascii") as file:
+        if not is_locked:
             file.seek(0)
-            raise ServiceRunning(str(state), file.read().strip() or "unknown") from None
+            raise ServiceRunning(str(state), file.read().strip() or "unknown")
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

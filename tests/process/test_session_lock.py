@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -28,7 +29,8 @@ from pathlib import Path
 from understudy.actors.claude.session_lock import SessionLock
 lock = SessionLock(Path(sys.argv[1]), sys.argv[2])
 print(lock.acquire(sys.argv[3], lambda previous: None), flush=True)
-sys.stdin.readline()
+if "remove" in sys.stdin.readline():
+    Path(sys.argv[1], sys.argv[2] + ".lock").unlink()
 lock.release()
 print("released", flush=True)
 sys.stdin.readline()
@@ -52,10 +54,10 @@ class Other:
         assert self.process.stdout is not None
         self.number = int(self.process.stdout.readline())
 
-    def release(self) -> None:
+    def release(self, how: str = "keep the file") -> None:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write("\n")
+        self.process.stdin.write(f"{how}\n")
         self.process.stdin.flush()
         assert self.process.stdout.readline() == "released\n"
 
@@ -143,6 +145,32 @@ def test_of_many_at_once_one_gets_it(tmp_path: Path) -> None:
         won[0].acquire("us-x", nobody)
     won[0].release()
     won[0].release()
+
+
+def test_who_opened_the_file_before_its_holder_removed_it_does_not_take_it_beside_the_next(
+    tmp_path: Path, other: Other, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Between this process's open and its flock: the holder is through, and the next one has it.
+    nexts: list[Other] = []
+    flock = fcntl.flock
+
+    def held_up(fd: int, operation: int) -> None:
+        if not nexts:
+            other.release("remove the file")
+            nexts.append(Other(tmp_path / "locks", "us-next"))
+        flock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", held_up)
+    lock = SessionLock(tmp_path / "locks", SESSION)
+    try:
+        with pytest.raises(SessionHeld, match="us-next"):
+            lock.acquire("us-late", nobody)
+        nexts[0].release("remove the file")
+        with lock:
+            assert lock.acquire("us-late", nobody) == 1
+    finally:
+        for process in nexts:
+            process.close()
 
 
 def test_what_this_process_starts_does_not_inherit_the_lock(tmp_path: Path) -> None:
