@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from .repository.listing import listed_files
 from .untrusted_tree import WorkspaceError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ MAX_TOTAL_BYTES = 200_000_000
 MAX_FILES = 20_000
 # Where git, too, looks for a NUL to tell binary from text.
 _PROBE_BYTES = 8000
-_GIT_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +49,23 @@ def resolve_files(
     repo: Path,
     files: list[str],
     *,
+    untracked: bool = False,
     max_file_bytes: int = MAX_FILE_BYTES,
     max_total_bytes: int = MAX_TOTAL_BYTES,
 ) -> list[StagedFile]:
     """The files that a task names, each at its place below the repository.
 
-    A folder stands for the files below it; no file at all stands for those that git tracks, or for
-    all where there is no git. A link to a file inside the repository stands for that file. What a
-    folder only happens to hold, but may not be taken, is left out, with a line in the log.
+    A folder stands for the files below it; no file at all stands for those that git tracks (with
+    `untracked` also for those that it neither tracks nor ignores), or for all where there is no
+    git. A link to a file inside the repository stands for that file. What a folder only happens to
+    hold, but may not be taken, is left out, with a line in the log.
 
     Raises:
         WorkspaceError: a named file is missing, outside, special, unreadable or too large, or all
             of them together are.
     """
     finder = _Finder(_real_folder(repo), Path(os.path.abspath(repo)), max_file_bytes)  # noqa: PTH100 - keeps links, as the paths given do
-    found = finder.named(files) if files else finder.all()
+    found = finder.named(files) if files else finder.all(untracked=untracked)
     staged: dict[PurePosixPath, StagedFile] = {}
     total_bytes = 0
     for file in found:
@@ -75,6 +76,8 @@ def resolve_files(
         if total_bytes > max_total_bytes or len(staged) > MAX_FILES:
             reason = f"its files are more than {MAX_FILES:,}, or {max_total_bytes:,} bytes"
             mend = "name fewer files, or raise storage.max_workspace_bytes"
+            if untracked:
+                mend += ", or have git ignore what is no source"
             raise WorkspaceError(str(repo), reason, mend)
     return list(staged.values())
 
@@ -106,12 +109,12 @@ class _Finder:
             else:
                 yield self._checked(name, path, relative)
 
-    def all(self) -> Iterator[StagedFile]:
-        tracked = _tracked_by_git(self.real)
-        if tracked is None:
+    def all(self, *, untracked: bool) -> Iterator[StagedFile]:
+        listed = listed_files(self.real, untracked=untracked)
+        if listed is None:
             yield from self._below(self.real, PurePosixPath())
             return
-        for relative in tracked:
+        for relative in listed:
             if file := self._if_fit(PurePosixPath(relative)):
                 yield file
 
@@ -128,7 +131,7 @@ class _Finder:
         try:
             path, relative = self._locate(str(relative))
             if path.is_dir():
-                return None  # a submodule, or a link to a folder that is walked by itself
+                return None  # a submodule without files, or a link to a folder walked by itself
             return self._checked(str(relative), path, relative)
         except WorkspaceError as error:
             _log.warning("left out of the workspace: %s", error)
@@ -174,24 +177,3 @@ class _Finder:
 
 def _is_missing(error: BaseException) -> bool:
     return isinstance(error, FileNotFoundError | NotADirectoryError)
-
-
-def _tracked_by_git(repo: Path) -> list[str] | None:
-    """What git tracks in the folder and below; None where there is no git to ask."""
-    # Names come from the index alone. The monitor is a program that a repository can name: off.
-    command = ["git", "-c", "core.fsmonitor=false", "-c", "safe.directory=*", "ls-files", "-z"]
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    try:
-        done = subprocess.run(
-            command,
-            cwd=repo,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_GIT_TIMEOUT_S,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        _log.info("%s is not asked of git: %s", repo, error)
-        return None
-    return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]

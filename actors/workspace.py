@@ -108,7 +108,8 @@ class Workspace:
         origin = find_origin(repo)
         from_disk = task.include_uncommitted and not (origin and origin.is_bare)
         if from_disk:
-            staged = resolve_files(repo, task.files, **limits)
+            untracked = task.include_untracked
+            staged = resolve_files(repo, task.files, untracked=untracked, **limits)
         else:
             staged = committed_files(origin, task.files, **limits)
         named = [os.fsencode(name) for name in task.files]
@@ -123,7 +124,7 @@ class Workspace:
         source, before = self._source, self._baseline
         origin = source.origin if source else None
         self._baseline = Baseline(
-            self.root / "baseline.git",
+            self._baseline_dir,
             self.work_dir,
             max_file_bytes=self._max_file_bytes,
             max_total_bytes=self._max_total_bytes,
@@ -133,11 +134,16 @@ class Workspace:
         if source is None:
             return
         if before is None:
-            source.note_removed()
+            source.note_state(self._baseline.paths)
         else:
             # What the earlier task of this context removed.
             source.note_gone(before.paths - self._baseline.paths)
         self._keep(source)
+
+    @property
+    def may_have_work(self) -> bool:
+        """Whether the folders, taken up or not, are those of a task that may write."""
+        return self._baseline_dir.exists()
 
     @property
     def has_baseline(self) -> bool:
@@ -165,15 +171,7 @@ class Workspace:
         """
         if self._baseline is None or self._source is None:
             return None
-        publisher = Publisher(
-            self._baseline.git,
-            self._source.origin,
-            base=BASE,
-            work=WORK,
-            removed=self._source.removed,
-            from_disk=self._source.from_disk,
-        )
-        return publisher.publish(about)
+        return Publisher(self._baseline.git, self._source, base=BASE, work=WORK).publish(about)
 
     def clean(self) -> None:
         """Empty `work_dir` and forget the baseline; `home_dir` stays.
@@ -193,12 +191,11 @@ class Workspace:
             WorkspaceError: the baseline is damaged.
         """
         self._owner = owner
-        git_dir = self.root / "baseline.git"
         try:
             self._source = load_source(self._source_file)
-            if git_dir.exists():
+            if self._baseline_dir.exists():
                 self._baseline = Baseline(
-                    git_dir,
+                    self._baseline_dir,
                     self.work_dir,
                     max_file_bytes=self._max_file_bytes,
                     max_total_bytes=self._max_total_bytes,
@@ -209,15 +206,17 @@ class Workspace:
             raise WorkspaceError(str(self.root), reason, "run the task again") from error
 
     def move_out(self, to: Workspace) -> None:
-        """Move the files, with what is known of their source, to an empty workspace.
+        """Move the files, with what is known of their source and task, to an empty workspace.
 
         Raises:
             OSError: they are on different disks.
         """
         for entry in self.work_dir.iterdir():
             entry.rename(to.work_dir / entry.name)
-        with contextlib.suppress(FileNotFoundError):
-            self._source_file.rename(to._source_file)
+        pairs = ((self._source_file, to._source_file), (self._mark_file, to._mark_file))
+        for file, place in pairs:
+            with contextlib.suppress(FileNotFoundError):
+                file.rename(place)
 
     def mark(self, task_id: str, transcript_bytes: int) -> None:
         """Note, for whoever takes the folders up, that this task's turn is about to begin.
@@ -270,6 +269,10 @@ class Workspace:
             if len(found) >= at_most:
                 break
         return found[:at_most]
+
+    @property
+    def _baseline_dir(self) -> Path:
+        return self.root / "baseline.git"
 
     @property
     def _mark_file(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import posixpath
 from pathlib import Path, PurePosixPath
@@ -9,14 +10,19 @@ from typing import TYPE_CHECKING
 
 from ..staging import MAX_FILES, StagedFile
 from ..untrusted_tree import WorkspaceError
+from .plan import LINK, SUBMODULE
+from .submodules import own_submodule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
-    from .git import Entry
+    from .git import Entry, Git
     from .origin import Origin
 
-_LINK, _SUBMODULE = "120000", "160000"
+    _Part = tuple[Git, dict[bytes, Entry]]
+
+_log = logging.getLogger(__name__)
+
 _MAX_HOPS = 10
 
 
@@ -26,7 +32,8 @@ def committed_files(
     """The files that a task names, or all, with the content that is stored in git.
 
     No filter is applied: a file of git LFS is its pointer. A link to a file of the commit stands
-    for that file; other links and submodules are left out.
+    for that file; other links are left out. A submodule that is checked out stands for the files
+    of its commit that this one names; other submodules are left out.
 
     Raises:
         WorkspaceError: there is no commit, a named file is not in it, or the files are too large.
@@ -34,10 +41,11 @@ def committed_files(
     if origin is None or origin.head is None:
         reason = "its committed files are wanted, but there is no commit"
         raise WorkspaceError(str(origin.folder if origin else "."), reason, "commit them first")
-    wanted = _wanted(origin, files)
+    parts = _parts(origin.git, origin.entries(), origin.git.work_tree)
+    wanted = _wanted(origin, parts, files)
     if len(wanted) > MAX_FILES:
         raise _too_large(origin, f"its files are more than {MAX_FILES:,}")
-    blobs = origin.git.blobs(entry.oid for entry in wanted.values())
+    blobs = _blobs(parts, {entry.oid for entry in wanted.values()})
     staged: list[StagedFile] = []
     total_bytes = 0
     for path, entry in wanted.items():
@@ -59,11 +67,37 @@ def _staged(path: bytes, entry: Entry, data: bytes, prefix: bytes) -> StagedFile
     return StagedFile(Path(os.fsdecode(path)), relative, len(data), b"\0" in data, runs, data)
 
 
-def _wanted(origin: Origin, files: list[str]) -> dict[bytes, Entry]:
+def _parts(git: Git, entries: dict[bytes, Entry], folder: Path | None) -> list[_Part]:
+    """A commit's files, and those of its submodules, each with the repository that holds them."""
+    parts = [(git, entries)]
+    if folder is None:
+        return parts  # bare
+    for path, entry in entries.items():
+        inside = own_submodule(folder, os.fsdecode(path)) if entry.mode == SUBMODULE else None
+        if inside is None:
+            continue
+        try:
+            below = inside.git.entries(entry.oid)
+        except WorkspaceError as error:
+            _log.warning("left out of the workspace: %s", error)  # its commit was not fetched
+            continue
+        for holder, found in _parts(inside.git, below, folder / os.fsdecode(path)):
+            parts.append((holder, {path + b"/" + name: one for name, one in found.items()}))
+    return parts
+
+
+def _blobs(parts: list[_Part], oids: Collection[str]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for git, entries in parts:
+        found |= git.blobs(entry.oid for entry in entries.values() if entry.oid in oids)
+    return found
+
+
+def _wanted(origin: Origin, parts: list[_Part], files: list[str]) -> dict[bytes, Entry]:
     """The files to take, by path from the top; for a link the file that it leads to."""
-    entries = origin.entries()
-    links = {path: entry.oid for path, entry in entries.items() if entry.mode == _LINK}
-    targets = origin.git.blobs(links.values())
+    entries = {path: entry for _, part in parts for path, entry in part.items()}
+    links = {path: entry.oid for path, entry in entries.items() if entry.mode == LINK}
+    targets = _blobs(parts, set(links.values()))
     leads_to = {path: targets[oid] for path, oid in links.items()}
     wanted: dict[bytes, Entry] = {}
     for name in files or ["."]:
@@ -98,9 +132,9 @@ def _followed(
     """The regular file that a path is or leads to; None where it leads elsewhere."""
     for _ in range(_MAX_HOPS):
         entry = entries.get(path)
-        if entry is None or entry.mode == _SUBMODULE:
+        if entry is None or entry.mode == SUBMODULE:
             return None
-        if entry.mode != _LINK:
+        if entry.mode != LINK:
             return entry
         path = posixpath.normpath(posixpath.join(posixpath.dirname(path), leads_to[path]))
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -65,12 +66,16 @@ class Origin:
         listed = self.git.run("ls-files", "-t", "-z").split(b"\0")
         return gone - {line[2:] for line in listed if line.startswith(b"S ")}
 
-    def links(self, paths: Iterable[bytes]) -> set[bytes]:
-        """Those of the paths (from the top) that are links in the user's folder."""
+    def links(self, paths: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Where those of the paths (from the top) lead that are links in the user's folder."""
         top = self.git.work_tree
+        found: dict[bytes, bytes] = {}
         if top is None:
-            return set()
-        return {path for path in paths if (top / os.fsdecode(path)).is_symlink()}
+            return found
+        for path in paths:
+            with contextlib.suppress(OSError):  # no link
+                found[path] = os.readlink(os.fsencode(top) + b"/" + path)  # noqa: PTH115 - bytes
+        return found
 
     def translated(self, paths: Iterable[bytes]) -> dict[bytes, str]:
         """Those of the paths whose content git translates by a program or rule, and by which."""
@@ -90,7 +95,7 @@ class Origin:
         paths = list(paths)
         # git judges nothing behind a link.
         links = self.links({place for path in paths for place in parents(path)})
-        judged = [path for path in paths if links.isdisjoint(parents(path))]
+        judged = [path for path in paths if links.keys().isdisjoint(parents(path))]
         wanted = b"".join(path + b"\0" for path in judged)
         if self.is_bare or not wanted:
             return set()

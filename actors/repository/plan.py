@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,16 @@ from .git import Entry, parents, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-_LINK, _SUBMODULE = "120000", "160000"
+LINK, SUBMODULE = "120000", "160000"
+# How the reason ends when a change can be in no commit of ours, but is work: the patch has it.
+IN_DIFF = "take it from the diff"
+# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+LFS = "filter=lfs"
+_MAX_POINTER_BYTES = 1024
+_POINTER = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\n(ext-[^\n]*\n)*"
+    rb"oid sha256:[0-9a-f]{64}\nsize [0-9]+\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +33,24 @@ class Trees:
         base: the files as the workspace got them.
         work: the files as the agent left them.
         removed: paths of `head` that the user had removed on disk.
+        submodules: the commits of those that were checked out, also of new ones.
     """
 
     head: Mapping[bytes, Entry]
     base: Mapping[bytes, Entry]
     work: Mapping[bytes, Entry]
     removed: Collection[bytes] = ()
+    submodules: Mapping[bytes, str] = field(default_factory=dict[bytes, str])
+
+    def hidden(self, path: bytes) -> str | None:
+        """Why a path is none of the repository's own, or None."""
+        for place in (*parents(path), path):
+            entry = self.head.get(place)
+            if place in self.submodules or (entry and entry.mode == SUBMODULE):
+                return f"it is in the submodule {shown(place)}; {IN_DIFF}"
+            if entry and entry.mode == LINK and place != path:
+                return f"it is behind the link {shown(place)}"
+        return None
 
     def differing(self) -> list[bytes]:
         """Regular files that the workspace got with another content than the commit has."""
@@ -45,7 +67,7 @@ class Trees:
     def new(self) -> list[bytes]:
         """What the commit does not have, where it can have something."""
         made = {**self.base, **self.work}
-        return [path for path in made if path not in self.head and not _hidden(path, self.head)]
+        return [path for path in made if path not in self.head and not self.hidden(path)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +76,18 @@ class Traits:
 
     Attributes:
         translated: paths whose content passes a filter on its way into git, with its name.
+        pointers: ids of contents that are what git LFS stores in place of a file.
         ignored: new paths that the user's ignore files name.
         line_ends: paths that are on disk with CR LF where git has LF, and else are the same.
-        links: paths of the workspace's files that are links in the user's folder.
-        targets: where the links that the agent made lead, by the id of their content.
+        links: those of the workspace's files that are links in the user's folder, as links.
+        targets: where the links lead, by the id of their content.
     """
 
     translated: Mapping[bytes, str] = field(default_factory=dict[bytes, str])
+    pointers: Collection[str] = ()
     ignored: Collection[bytes] = ()
     line_ends: Collection[bytes] = ()
-    links: Collection[bytes] = ()
+    links: Mapping[bytes, Entry] = field(default_factory=dict[bytes, Entry])
     targets: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
 
@@ -103,7 +127,9 @@ def make_plan(
     now = {path: entry for path, entry in trees.head.items() if path not in taken.removed}
     now |= taken.written
     for path in sorted(trees.base.keys() - trees.work.keys()):
-        if path in now and not _hidden(path, trees.head):
+        if why := trees.hidden(path):
+            plan.left_out[shown(path)] = why
+        elif path in now:
             plan.work.removed.append(path)
     for path in sorted(trees.written()):
         entry, current = trees.work[path], now.get(path)
@@ -130,37 +156,38 @@ def _made(entry: Entry, before: Entry | None, current: Entry | None) -> Entry:
 
 def _taken_along(trees: Trees, traits: Traits, *, keeps_modes: bool) -> Step:
     step = Step(removed=sorted(trees.removed))
+    for path, oid in sorted(trees.submodules.items()):
+        if trees.head.get(path) != (now := Entry(SUBMODULE, oid)):
+            step.written[path] = now
     for path, entry in sorted(trees.base.items()):
-        old = trees.head.get(path)
-        if path in traits.links or (_is_new(old) and _why_not(path, trees, traits, entry)):
-            continue
-        now = entry
-        if old is not None and _is_file(old):
+        old, now = trees.head.get(path), traits.links.get(path, entry)
+        if now.mode != LINK and old is not None and _is_file(old):
             kept = path in traits.translated or path in traits.line_ends
             now = Entry(entry.mode if keeps_modes else old.mode, old.oid if kept else entry.oid)
-        if now != old:
+        is_judged = _is_new(old) or now.mode == LINK
+        if now != old and not (is_judged and _why_not(path, trees, traits, now)):
             step.written[path] = now
     return step
 
 
 def _is_new(old: Entry | None) -> bool:
-    return old is None or old.mode == _SUBMODULE
+    return old is None or old.mode == SUBMODULE
 
 
 def _why_not(path: bytes, trees: Trees, traits: Traits, entry: Entry) -> str | None:
     """Why what a path is now cannot be in a commit of ours, or None."""
-    if hidden := _hidden(path, trees.head):
+    if hidden := trees.hidden(path):
         return hidden
     if path not in trees.head and path in traits.ignored:
         return "the repository's ignore files name it"
-    if entry.mode == _LINK:
+    if entry.mode == LINK:
         leads_out = leads_outside(path, traits.targets.get(entry.oid, b""))
         return "it is a link that leads out of the repository" if leads_out else None
     before = trees.base.get(path)
     if path in traits.translated and path in trees.head and before and before.oid == entry.oid:
         return None  # no more than its mode has changed
-    if path in traits.translated:
-        return f"git stores it translated ({traits.translated[path]}); take it from the diff"
+    if path in traits.translated and entry.oid not in traits.pointers:
+        return f"git stores it translated ({traits.translated[path]}); {IN_DIFF}"
     return None
 
 
@@ -171,19 +198,13 @@ def leads_outside(path: bytes, target: bytes) -> bool:
     return target.startswith(b"/") or parts[0] == b".." or b".git" in map(bytes.lower, parts)
 
 
-def _hidden(path: bytes, head: Mapping[bytes, Entry]) -> str | None:
-    """Why a path is none of the repository's own: it lies in a submodule or behind a link."""
-    for place in (*parents(path), path):
-        if entry := head.get(place):
-            if entry.mode == _SUBMODULE:
-                return f"it is in the submodule {shown(place)}"
-            if entry.mode == _LINK and place != path:
-                return f"it is behind the link {shown(place)}"
-    return None
-
-
 def _is_file(entry: Entry) -> bool:
-    return entry.mode not in (_LINK, _SUBMODULE)
+    return entry.mode not in (LINK, SUBMODULE)
+
+
+def is_pointer(data: bytes) -> bool:
+    """Whether a content is what git LFS stores in place of a file: it is stored as it is."""
+    return len(data) < _MAX_POINTER_BYTES and _POINTER.fullmatch(data) is not None
 
 
 def with_lf(paths: Iterable[bytes], pairs: Mapping[bytes, tuple[bytes, bytes]]) -> set[bytes]:

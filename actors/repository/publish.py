@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..untrusted_tree import WorkspaceError
 from .git import Entry, Git, quoted
-from .plan import Traits, Trees, make_plan, with_lf
+from .plan import LFS, LINK, Traits, Trees, is_pointer, make_plan, with_lf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .origin import Origin
     from .plan import Plan, Step
+    from .source import Source
 
 BRANCH_FOLDER = "understudy"
 IDENTITY = "Understudy <understudy@localhost>"
@@ -77,31 +77,21 @@ class Publisher:
 
     Args:
         private: our repository, whose objects include the user's by an alternate.
-        origin: where the files came from.
+        source: where the files came from.
         base, work: revisions in `private`: the files at the start and now.
-        removed: paths of the commit that had been removed when the task began.
-        from_disk: whether the files are those on disk, not those of the commit.
     """
 
-    def __init__(
-        self,
-        private: Git,
-        origin: Origin,
-        *,
-        base: str,
-        work: str,
-        removed: set[bytes],
-        from_disk: bool,
-    ) -> None:
+    def __init__(self, private: Git, source: Source, *, base: str, work: str) -> None:
         self._private = private
-        self._origin = origin
+        self._source = source
+        self._origin = source.origin
         self._trees = Trees(
-            head=origin.entries(),
+            head=self._origin.entries(),
             base=self._below_prefix(base),
             work=self._below_prefix(work),
-            removed=removed,
+            removed=source.removed,
+            submodules=source.submodules,
         )
-        self._from_disk = from_disk
 
     def publish(self, about: About) -> Published:
         """Make the branch; without changes there is none.
@@ -129,15 +119,39 @@ class Publisher:
         new = trees.new()
         translated = origin.translated({*differing, *written, *new})
         plain = [path for path in differing if path not in translated]
-        in_commit = {path for path, entry in trees.head.items() if entry.mode == "120000"}
-        made_links = [trees.work[path].oid for path in written if trees.work[path].mode == "120000"]
+        links = self._links()
+        made_links = [trees.work[path].oid for path in written if trees.work[path].mode == LINK]
+        made_links += [link.oid for path, link in links.items() if link != trees.head.get(path)]
         return Traits(
             translated=translated,
+            pointers=self._pointers(translated),
             ignored=origin.ignored(new),
             line_ends=with_lf(plain, self._contents(plain)),
-            links=origin.links(trees.base) if self._from_disk else in_commit,
+            links=links,
             targets=self._private.blobs(made_links),
         )
+
+    def _pointers(self, translated: Mapping[bytes, str]) -> set[str]:
+        trees = (self._trees.base, self._trees.work)
+        paths = [path for path, how in translated.items() if how == LFS]
+        blobs = self._private.blobs(
+            tree[path].oid for tree in trees for path in paths if path in tree
+        )
+        return {oid for oid, data in blobs.items() if is_pointer(data)}
+
+    def _links(self) -> dict[bytes, Entry]:
+        """Those of the workspace's files that are links in the user's folder, as links."""
+        head = self._trees.head
+        committed = {path: entry for path, entry in head.items() if entry.mode == LINK}
+        if not self._source.from_disk:
+            return committed
+        texts = self._private.blobs(entry.oid for entry in committed.values())
+        return {
+            path: old
+            if (old := committed.get(path)) and texts[old.oid] == target
+            else Entry(LINK, self._keep(target))
+            for path, target in self._source.links.items()
+        }
 
     def _contents(self, paths: list[bytes]) -> Mapping[bytes, tuple[bytes, bytes]]:
         trees = self._trees
@@ -148,7 +162,10 @@ class Publisher:
         }
 
     def _stored(self, _path: bytes, oid: str) -> str:
-        data = self._private.blobs([oid])[oid].replace(b"\r\n", b"\n")
+        return self._keep(self._private.blobs([oid])[oid].replace(b"\r\n", b"\n"))
+
+    def _keep(self, data: bytes) -> str:
+        """Put a content into our repository; its id."""
         made = self._private.run("hash-object", "-w", "--no-filters", "--stdin", stdin=data)
         return made.decode().strip()
 
@@ -228,15 +245,3 @@ def _trailers(about: About) -> str:
 def _printable(text: str) -> str:
     """Without what could command a terminal."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
-
-
-def in_scope(head: Mapping[bytes, Entry], prefix: bytes, files: list[bytes]) -> list[bytes]:
-    """The commit's paths that a task's files stand for: those named and those below, or all."""
-    below = [path for path in head if path.startswith(prefix)]
-    if not files:
-        return below
-    return [
-        path
-        for path in below
-        if any(path == prefix + name or path.startswith(prefix + name + b"/") for name in files)
-    ]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..untrusted_tree import WorkspaceError
-from .git import Git
+from .git import Git, parents
 from .origin import Origin
-from .publish import in_scope
+from .submodules import checked_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
 
 @dataclass(slots=True)
@@ -26,23 +26,35 @@ class Source:
         from_disk: whether the files are those on disk, not those of the commit.
         named: the files that were asked for, as they were named; none stands for all.
         removed: paths from the top that are in the commit, and were not to be in the workspace.
+        links: where the links among the files lead, by path from the top.
+        submodules: the commits of the submodules that are checked out, likewise.
     """
 
     origin: Origin
     from_disk: bool
     named: list[bytes] = field(default_factory=list[bytes])
     removed: set[bytes] = field(default_factory=set[bytes])
+    links: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
+    submodules: dict[bytes, str] = field(default_factory=dict[bytes, str])
 
-    def note_removed(self) -> None:
-        """Look which of the files that were asked for the user has removed from disk.
+    def note_state(self, paths: Collection[bytes]) -> None:
+        """Look what the user has removed, linked and checked out of what was asked for.
+
+        `paths` are those that the workspace got.
 
         Raises:
             WorkspaceError: git fails.
         """
-        if self.from_disk:
-            origin = self.origin
-            named = [_below(origin.folder, name) for name in self.named]
-            self.removed = origin.missing(in_scope(origin.entries(), origin.prefix, named))
+        if not self.from_disk:
+            return
+        origin = self.origin
+        named = [_below(origin.folder, name) for name in self.named]
+        self.removed = origin.missing(_in_scope(origin.entries(), origin.prefix, named))
+        self.links = origin.links(origin.prefix + path for path in paths)
+        submodules = checked_out(origin)
+        asked_for = set(_in_scope(submodules, origin.prefix, named))
+        asked_for.update(place for path in paths for place in parents(origin.prefix + path))
+        self.submodules = {path: oid for path, oid in submodules.items() if path in asked_for}
 
     def note_gone(self, paths: Iterable[bytes]) -> None:
         """Take these files, by their paths in the workspace, for removed as well."""
@@ -77,6 +89,8 @@ class Source:
             "from_disk": self.from_disk,
             "named": _texts(self.named),
             "removed": _texts(self.removed),
+            "links": list(zip(_texts(self.links), _texts(self.links.values()), strict=True)),
+            "submodules": dict(zip(_texts(self.submodules), self.submodules.values(), strict=True)),
         }
         fresh = path.with_suffix(".new")
         # ASCII: a name that is no UTF-8 is kept as surrogates, which only escapes can hold.
@@ -108,8 +122,14 @@ def load_source(path: Path) -> Source | None:
             object_format=data["object_format"],
             keeps_modes=data["keeps_modes"],
         )
-        named, removed = map(os.fsencode, data["named"]), map(os.fsencode, data["removed"])
-        return Source(origin, data["from_disk"], list(named), set(removed))
+        return Source(
+            origin,
+            data["from_disk"],
+            named=[os.fsencode(name) for name in data["named"]],
+            removed={os.fsencode(path) for path in data["removed"]},
+            links={os.fsencode(path): os.fsencode(to) for path, to in data.get("links", ())},
+            submodules={os.fsencode(path): oid for path, oid in data.get("submodules", {}).items()},
+        )
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, IndexError) as error:
@@ -124,3 +144,15 @@ def _below(folder: Path, name: bytes) -> bytes:
     """A named file's place below the folder; "" is the folder itself."""
     place = os.path.relpath(os.path.join(os.fsencode(folder), name), os.fsencode(folder))  # noqa: PTH118 - bytes
     return b"" if place == b"." else place
+
+
+def _in_scope(head: Mapping[bytes, object], prefix: bytes, files: list[bytes]) -> list[bytes]:
+    """The commit's paths that a task's files stand for: those named and those below, or all."""
+    below = [path for path in head if path.startswith(prefix)]
+    if not files:
+        return below
+    return [
+        path
+        for path in below
+        if any(path == prefix + name or path.startswith(prefix + name + b"/") for name in files)
+    ]

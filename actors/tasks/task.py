@@ -70,6 +70,8 @@ class Task:
         context_id: the conversation to go on in; None starts a new one.
         include_uncommitted: whether the agent gets the files as they lie in the user's folder;
             without it, as they are in the commit that is checked out there.
+        include_untracked: whether a task that names no files gets those, too, that git neither
+            tracks nor ignores.
         role: who is to do it, by the configuration's name; None: whoever does its type.
         agent: the one agent that may do it; None: any that can.
         parent: the id of the task in which an agent gave it away; None: a user gave it.
@@ -96,6 +98,7 @@ class Task:
     is_ask: bool = False
     withheld: list[str] = field(default_factory=list[str])
     deadline: float | None = None
+    include_untracked: bool = False
 
     def check(self, priority_levels: int = DEFAULT_PRIORITY_LEVELS) -> None:
         """Refuse what no agent could work on, in this task and in its subtasks.
@@ -201,6 +204,7 @@ def _subtask(task: Task, index: int, definition: dict[str, Any]) -> Task:
         "deadline": task.deadline,
         "repo": task.repo,
         "include_uncommitted": task.include_uncommitted,
+        "include_untracked": task.include_untracked,
         "role": task.role,
     }
     return _convert(wire, Task, where)

@@ -72,6 +72,10 @@ def check_fields(task: Task, priority_levels: int) -> None:
         _check_optional_text(name, getattr(task, name))
     _check_flag("parallel", task.parallel)
     _check_flag("include_uncommitted", task.include_uncommitted)
+    _check_flag("include_untracked", task.include_untracked)
+    if task.include_untracked and not task.include_uncommitted:
+        reason = "untracked files are in no commit, so include_uncommitted is needed, too"
+        raise InvalidTask("include_untracked", True, reason)  # noqa: FBT003 - a value, no switch
     _check_flag("is_ask", task.is_ask)
     _check_subtasks(task.subtasks)
     told = task.description.strip() or task.subtasks

@@ -125,6 +125,7 @@ class Giver:
             files=files,
             repo=parent.repo if files else None,
             include_uncommitted=parent.include_uncommitted,
+            include_untracked=parent.include_untracked,
             role=role,
             agent=agent,
             parent=parent.task_id,

@@ -307,25 +307,6 @@ def test_the_first_commit_of_a_repository_can_be_a_task_s(tmp_path: Path, work: 
     assert changed(empty, f"{BRANCH}^") == ["A mine.py"]
 
 
-def test_submodules_stay_as_they_are(repo: Path, work: Work) -> None:
-    git(repo.parent, "clone", "-q", "repo", "library")
-    git(repo, "submodule", "--quiet", "add", "../library", "lib")
-    commit_all(repo)
-    before = git(repo, "ls-tree", "HEAD", "lib")
-
-    def change(work: Path) -> None:
-        assert not (work / "lib").exists()
-        (work / "lib").mkdir()
-        (work / "lib" / "x.py").write_text("x\n")
-        (work / "a.py").write_text("a = 2\n")
-
-    published = work(repo, change)
-    assert published is not None
-    assert published.left_out == {"lib/x.py": "it is in the submodule lib"}
-    assert git(repo, "ls-tree", BRANCH, "lib") == before
-    assert changed(repo) == ["M a.py"]
-
-
 def test_files_that_git_stores_translated_stay_as_they_are(repo: Path, work: Work) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
     (repo / ".gitattributes").write_text("*.bin filter=lfs -text\n")

@@ -41,6 +41,7 @@ def test_a_task_has_the_documented_fields_in_their_order_and_defaults() -> None:
         "is_ask",
         "withheld",
         "deadline",
+        "include_untracked",
     ]
     assert (task.task_type, task.description, task.files, task.parallel) == (
         "generic",

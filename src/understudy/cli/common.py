@@ -62,6 +62,8 @@ def task_options(command: Callable[P, R]) -> Callable[P, R]:
         click.option("--committed/--uncommitted", default=False,
                      help="The files as they are in the commit that is checked out, or as they "
                           "lie on disk. Default: on disk."),
+        click.option("--untracked", is_flag=True,
+                     help="On disk, also files that git neither tracks nor ignores."),
         click.option("--each", is_flag=True, help="One task for each file, in parallel."),
         click.option("--timeout", type=float, default=None, metavar="SECONDS",
                      help="Time to work, for each task. Default: orchestrator.task_timeout."),
