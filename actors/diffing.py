@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from .repository.git import Git, parents, quoted, shown
+from .repository.patches import starts
 from .untrusted_tree import LeftOut, TreeFile, WorkspaceError, read_tree
 
 if TYPE_CHECKING:
@@ -199,16 +200,12 @@ def _deletions(gone: Iterable[bytes], left_out: list[LeftOut]) -> list[bytes]:
 
 
 def _limited(patch: bytes, max_bytes: int) -> tuple[str, int]:
-    """The patch, cut after the last file that fits, and the number of files that do not.
-
-    No line inside a file's part begins with "diff ": those of a text begin with a blank, + or -,
-    and those of a binary one hold no blank.
-    """
+    """The patch, cut after the last file that fits, and the number of files that do not."""
     if len(patch) <= max_bytes:
         return patch.decode(errors="replace"), 0
-    starts = [match.start() for match in re.finditer(rb"^diff --git ", patch, re.MULTILINE)]
-    end = max((start for start in starts if start <= max_bytes), default=0)
-    return patch[:end].decode(errors="replace"), sum(start >= end for start in starts)
+    places = starts(patch)
+    end = max((start for start in places if start <= max_bytes), default=0)
+    return patch[:end].decode(errors="replace"), sum(start >= end for start in places)
 
 
 def _pattern(path: bytes) -> bytes:

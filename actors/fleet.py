@@ -99,7 +99,7 @@ class Fleet:
             run_id=run_id,
             run_dir=base.run_root / run_id,
             work_dir=base.state_dir / "runs" / run_id,
-            conversations=base.state_dir / "conversations",
+            conversations=base.conversations,
             transcripts=base.state_dir / "transcripts",
             logs=base.state_dir / "logs",
         )

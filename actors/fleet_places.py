@@ -23,6 +23,11 @@ class FleetBase:
     cache_dir: Path
     run_root: Path
 
+    @property
+    def conversations(self) -> Path:
+        """Homes and workspaces of tasks: see `Places`."""
+        return self.state_dir / "conversations"
+
 
 @dataclass(frozen=True)
 class Upstream:

@@ -96,7 +96,7 @@ class Housekeeper:
         Raises:
             AgentError: podman or the store failed.
         """
-        conversations = self._base.state_dir / "conversations"
+        conversations = self._base.conversations
         sweep_places(conversations, self._store, self._env, self._make)
 
     def _work(self) -> None:
@@ -127,7 +127,7 @@ class Housekeeper:
             remove_dead_runs(self._base, self._env, now=now)
             abandon_dead_runs(self._base, self._store)
             self.sweep()
-            Places(self._base.state_dir / "conversations", self._env).forget_older(
+            Places(self._base.conversations, self._env).forget_older(
                 self._keep_days * _DAY_S, now=now
             )
             prune(self._store, self._folders, self._keep_days, now=now)

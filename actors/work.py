@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from .failure import POLICIES, FailureKind
 from .repository.publish import About
 from .untrusted_tree import WorkspaceError
+from .workspace import Workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .tasks.store import TaskStore
     from .tasks.task import Task, TaskResult
-    from .workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +83,17 @@ def rescue(workspace: Workspace, store: TaskStore) -> bool:
     where = f"branch {result.branch}" if result.branch else "its result"
     store.add_work(result, f"its unfinished work is kept in {where}")
     return result.branch is not None or "(patch)" not in result.result.get("left_out", {})
+
+
+def left_behind(conversations: Path, task_id: str, result: TaskResult) -> Path | None:
+    """The folder that alone has what a finished task wrote, or None: `rescue` was not there yet."""
+    if not _is_missing(result):
+        return None
+    for folder in (conversations / "live").glob("*"):
+        workspace = Workspace(folder)
+        if (mark := workspace.marked()) and mark[0] == task_id and workspace.may_have_work:
+            return folder
+    return None
 
 
 def _is_missing(result: TaskResult) -> bool:

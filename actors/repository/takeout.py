@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 
 from ..errors import AgentError
 from ..untrusted_tree import WorkspaceError
-from .git import NO_PROGRAMS
+from .git import NO_PROGRAMS, shown
 from .origin import find_origin
+from .patches import only
+from .plan import IN_DIFF
 from .programs import without_programs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..tasks.task import Task, TaskResult
     from .origin import Origin
 
@@ -51,6 +55,7 @@ class Work:
         text: the patch that the result holds.
         is_whole: whether nothing is missing in that patch for its size.
         changed: the paths that were changed.
+        rest: those whose changes are in the patch alone, and in no commit; from the top.
     """
 
     task_id: str
@@ -61,6 +66,7 @@ class Work:
     text: str
     is_whole: bool
     changed: tuple[str, ...]
+    rest: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, task: Task, result: TaskResult) -> Work:
@@ -75,6 +81,7 @@ class Work:
             text=str(said.get("diff") or ""),
             is_whole="(patch)" not in (said.get("left_out") or {}),
             changed=tuple(map(str, said.get("files_changed") or ())),
+            rest=_in_diff_alone(said.get("not_on_branch") or {}),
         )
 
     def patch(self) -> bytes:
@@ -85,25 +92,21 @@ class Work:
         """
         if self.is_whole or self.commit is None:
             return self.text.encode()
-        origin = self._origin()
-        relative = f"--relative={os.fsdecode(origin.prefix)}"
-        return _between(origin, self.base, self.commit, relative)
+        return self._of_branch(self._origin(), self.commit) + self._rest_patch()
 
     def apply(self) -> None:
         """Put the changes into the files of the task's folder, all or none; git's index stays.
 
-        What is on the task's branch is taken; without a branch, the result's patch.
+        What is on the task's branch is taken, and from the result's patch what can be in no
+        commit; without a branch, the whole patch.
 
         Raises:
             WorkRefused: they do not fit what is there, or are there already.
         """
-        folder, patch = self._folder(), self._patch_to_apply()
-        fits = _apply(folder, patch, "--check")
-        if fits.returncode != 0:
-            if self._is_applied(folder, patch):
-                raise WorkRefused(self.task_id, "its changes are there already", "nothing to do")
-            mend = "commit or undo your own changes, or merge the branch"
-            raise WorkRefused(self.task_id, f"it does not apply: {_said(fits)}", mend)
+        folder = self._folder()
+        patch = b"".join(part for part in self._patches() if self._is_open(folder, part))
+        if not patch:
+            raise WorkRefused(self.task_id, "its changes are there already", "nothing to do")
         done = _apply(folder, patch)
         if done.returncode != 0:
             raise WorkRefused(self.task_id, f"git apply failed: {_said(done)}", "look at the disk")
@@ -117,7 +120,8 @@ class Work:
         branch, folder = self._branch(), self._folder()
         done = _user_git(folder, "merge", "--no-edit", branch)
         if done.returncode == 0:
-            return done.stdout.decode(errors="replace").strip()
+            said = done.stdout.decode(errors="replace").strip()
+            return f"{said}\n{self._rest_is_open()}" if self._rest_patch() else said
         under_way = _user_git(folder, "rev-parse", "-q", "--verify", "MERGE_HEAD").returncode == 0
         if under_way:
             _user_git(folder, "merge", "--abort")
@@ -149,13 +153,15 @@ class Work:
             return None
         origin = find_origin(self.folder) if self.folder else None
         tip = self.tip(origin)
+        there = self.folder if looks_at_disk and self.folder and self.folder.is_dir() else None
         if origin and tip and _is_held(origin, tip, str(self.branch)):
-            return None
+            rest = self._rest_patch() if looks_at_disk else b""
+            is_safe = not rest or (there is not None and self._is_applied(there, rest))
+            return None if is_safe else self._rest_is_open()
         # What the user has put on the branch since is not in the patch.
-        asks_disk = looks_at_disk and tip in (None, self.commit)
-        if asks_disk and self.folder and self.folder.is_dir():
-            patch = self._patch_to_apply()
-            if self._is_applied(self.folder, patch):
+        if there and tip in (None, self.commit):
+            parts = self._patches()
+            if parts and all(self._is_applied(there, part) for part in parts):
                 return None
         if tip:
             return f"branch {self.branch} is not merged"
@@ -191,12 +197,41 @@ class Work:
         origin.git.run("update-ref", "-d", name, tip)
         return True
 
-    def _patch_to_apply(self) -> bytes:
+    def _patches(self) -> list[bytes]:
+        """What there is to apply: of the branch, and of the patch alone; none is empty."""
         origin = find_origin(self.folder) if self.folder else None
         if origin is None or self.commit is None or self.tip(origin) is None:
-            return self.text.encode()
-        relative = f"--relative={os.fsdecode(origin.prefix)}"
-        return _between(origin, self.base, self.commit, relative)
+            parts = [self.text.encode()]
+        else:
+            parts = [self._of_branch(origin, self.commit), self._rest_patch()]
+        return [part for part in parts if part]
+
+    def _of_branch(self, origin: Origin, commit: str) -> bytes:
+        return _between(origin, self.base, commit, f"--relative={os.fsdecode(origin.prefix)}")
+
+    def _rest_patch(self) -> bytes:
+        if not self.rest:
+            return b""
+        origin = find_origin(self.folder) if self.folder else None
+        top = shown(origin.prefix) if origin else ""
+        return only(self.text.encode(), {path.removeprefix(top) for path in self.rest})
+
+    def _rest_is_open(self) -> str:
+        return f"its changes to {len(self.rest)} files are in its patch alone (understudy apply)"
+
+    def _is_open(self, folder: Path, patch: bytes) -> bool:
+        """Whether a patch can be applied; False when it was.
+
+        Raises:
+            WorkRefused: it does not fit.
+        """
+        fits = _apply(folder, patch, "--check")
+        if fits.returncode == 0:
+            return True
+        if self._is_applied(folder, patch):
+            return False
+        mend = "commit or undo your own changes, or merge the branch"
+        raise WorkRefused(self.task_id, f"it does not apply: {_said(fits)}", mend)
 
     def _is_applied(self, folder: Path, patch: bytes) -> bool:
         return bool(patch) and _apply(folder, patch, "--reverse", "--check").returncode == 0
@@ -225,6 +260,10 @@ class Work:
             mend = f"fetch {self.branch} from it"
             raise WorkRefused(self.task_id, f"{self.folder} has no working tree", mend)
         return self.branch
+
+
+def _in_diff_alone(left_out: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(path for path, why in left_out.items() if str(why).endswith(IN_DIFF))
 
 
 def _between(origin: Origin, base: str | None, commit: str, relative: str) -> bytes:

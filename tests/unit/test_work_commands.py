@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from understudy.actors.housekeeping import unmerged
+from understudy.actors.housekeeping import sweep_places, unmerged
+from understudy.actors.tasks.rows import Conversation
 from understudy.actors.tasks.store import TaskStore
 from understudy.actors.tasks.task import Task, TaskResult, TaskState
 from understudy.actors.workspace import About, Workspace
@@ -254,6 +255,29 @@ def test_prune_removes_the_merged_and_names_the_others(store: TaskStore, repo: P
     assert "branch understudy/open is not merged" in done.stdout
     assert "1 tasks removed, 1 kept" in done.stdout
     assert [row.task_id for row in store.tasks()] == ["waits", "open"]
+
+
+@pytest.mark.parametrize("kind", ["poison", "internal", "timeout", "canceled"])
+def test_work_that_is_still_in_its_folder_is_not_lost(
+    store: TaskStore, tmp_path: Path, kind: str
+) -> None:
+    folder = tmp_path / "state" / "conversations" / "live" / Conversation.new().place
+    workspace = Workspace(folder)
+    workspace.create()
+    workspace.baseline()
+    workspace.mark(ID, 0)
+    (workspace.work_dir / "made").write_text("mine" * 1000)
+    store.add(Task(task_id=ID), "service")
+    store.finish(TaskResult(ID, "none", "failed", {}, "x", failure_kind=kind), TaskState.FAILED)
+    where = f"what it wrote is still in {folder}/work"
+    assert where in said(run(store, "rm", ID))
+    pruned = json.loads(run(store, "prune", "--json").stdout)
+    assert where in pruned["kept"][ID]
+    assert pruned["task_bytes"][ID] > 4000
+    assert f"MB  task {ID}" in run(store, "prune", "--dry-run").stdout
+    sweep_places(tmp_path / "state" / "conversations", store, {})
+    assert "its changes to 1 files were not taken over" in said(run(store, "rm", ID))
+    assert run(store, "rm", "--force", ID).exit_code == 0
 
 
 def test_retention_keeps_tasks_whose_branch_is_not_merged(store: TaskStore, repo: Path) -> None:
