@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import msgspec
 from ..failure import BUDGET_MARK as MARK
 from .budget import Account, Caps, OverBudget, Payer
 from .gate import Ask
-from .ledger import Spent
+from .ledger import Most, Spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _PRIORITY = 5
 _OK = 200
+# The largest context of a model. Who asks for more is refused by the API, and must not be able to
+# use up a budget by hanging up before.
+_MOST_OUTPUT = 1_000_000
 
 
 class Wants(msgspec.Struct):
@@ -36,9 +40,11 @@ class Wants(msgspec.Struct):
     def of(cls, body: bytes) -> Wants:
         """Read a body. What is not readable asks for nothing; the API will refuse it."""
         try:
-            return msgspec.json.decode(body, type=cls)
+            wants = msgspec.json.decode(body, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return cls()
+        wants.max_tokens = min(max(0, wants.max_tokens), _MOST_OUTPUT)
+        return wants
 
 
 def _caps(data: dict[str, Any]) -> Caps | None:
@@ -70,12 +76,19 @@ class Assignment:
 
 @dataclass
 class Entry:
-    """One try of a request, on the books."""
+    """One try of a request, on the books.
+
+    Attributes:
+        wants: what it asks for.
+        most: that it can cost, by what is known until now.
+    """
 
     ask_id: int
     account: Account
     asked_at: float
     started_s: float
+    wants: Wants
+    most: Most
 
 
 class Accounts:
@@ -108,7 +121,7 @@ class Accounts:
         self._clock = clock
         self._wall = wall
         # What an earlier gateway of this fleet left open, it never saw the end of.
-        ledger.close_open(fleet)
+        ledger.close_open(fleet, wall())
         budget.load(ledger.each(fleet, wall() - window_s))
         self._assigned = {
             agent_id: Assignment.from_wire(json.loads(text))
@@ -151,34 +164,51 @@ class Accounts:
         most = Spent(most_usd or 0.0, body_bytes + wants.max_tokens, 1)
         return Ask(account, work.priority, self._clock(), until, body_bytes, most)
 
-    def begin(self, ask: Ask, model: str | None) -> Entry:
+    def begin(self, ask: Ask, wants: Wants) -> Entry:
         """A try is about to leave: from now on it is on the books."""
-        account, asked_at = ask.account, self._wall()
-        ask_id = self._ledger.begin(self._fleet, account.agent_id, account.task_id, model, asked_at)
-        return Entry(ask_id, account, asked_at, self._clock())
+        account, asked_at, model = ask.account, self._wall(), wants.model
+        most = Most(ask.most.tokens, ask.most.dollars if self._prices.knows(model) else None)
+        ask_id = self._ledger.begin(
+            self._fleet, account.agent_id, account.task_id, model, asked_at, most
+        )
+        return Entry(ask_id, account, asked_at, self._clock(), wants, most)
 
     def note(self, entry: Entry, usage: Usage, status: int | None, state: str) -> Spent:
-        """Write down what is known of a try by now; what that makes.
+        """Write down what is known of a try by now; what it counts as.
 
         Args:
             entry: the try.
             usage: its tokens.
             status: of its answer; None when there was none.
-            state: `open`, `done` or `cut`.
+            state: see `Ledger.note`.
         """
         seconds = self._clock() - entry.started_s
-        dollars = self._prices.cost_usd(usage.model, usage) if status == _OK else 0.0
+        dollars = self._cost_usd(entry, usage) if status == _OK else 0.0
+        if usage.model is not None:
+            entry.most = self._most_of(entry, usage)
         self._ledger.note(
-            entry.ask_id, usage, status=status, seconds=seconds, dollars=dollars, state=state
+            entry.ask_id,
+            usage,
+            status=status,
+            seconds=seconds,
+            dollars=dollars,
+            most=entry.most,
+            state=state,
         )
-        tokens = (
-            usage.input_tokens
-            + usage.output_tokens
-            + usage.cache_read_input_tokens
-            + usage.cache_creation_input_tokens
-        )
-        is_turn = int(status == _OK)
-        return Spent(dollars or 0.0, tokens, is_turn, seconds, int(dollars is None), 1)
+        if state == "cut":
+            return _spent(entry.most.dollars, entry.most.tokens, 1, seconds, cut=1)
+        return _spent(dollars, usage.tokens, int(status == _OK), seconds)
+
+    def _cost_usd(self, entry: Entry, usage: Usage) -> float | None:
+        # A name that was asked for may stand for another; what was asked for has a price then.
+        is_known = self._prices.knows(usage.model)
+        return self._prices.cost_usd(usage.model if is_known else entry.wants.model, usage)
+
+    def _most_of(self, entry: Entry, usage: Usage) -> Most:
+        """An answer that has begun has told its input; it may write what was asked for."""
+        longest = max(usage.output_tokens, entry.wants.max_tokens)
+        most = dataclasses.replace(usage, output_tokens=longest)
+        return Most(most.tokens, self._cost_usd(entry, most))
 
     def close(self) -> None:
         """Close the ledger."""
@@ -187,3 +217,9 @@ class Accounts:
     def _load_task(self, task_id: str) -> None:
         if not self._budget.knows_task(task_id):
             self._budget.load_task(task_id, self._ledger.of_task(task_id))
+
+
+def _spent(
+    dollars: float | None, tokens: int, turns: int, seconds: float, *, cut: int = 0
+) -> Spent:
+    return Spent(dollars or 0.0, tokens, turns, seconds, int(dollars is None), 1, cut)

@@ -12,7 +12,7 @@ from .accounts import Wants
 from .budget import OverBudget
 from .counting import COUNT_TOKENS, count_tokens
 from .exchange import Exchange
-from .ledger import LedgerError
+from .ledger_file import LedgerError
 from .outward import ReachesOut, plain_body
 from .patience import Patience
 
@@ -145,7 +145,7 @@ class AgentApp:
             "task_id": exchange.ask.account.task_id,
             "requests": 1,
             **exchange.meter.totals().to_wire(),
-            "dollars": None if spent.unpriced else spent.dollars,
+            "dollars": None if spent.unpriced or spent.cut else spent.dollars,
             "status": exchange.status,
             "complete": exchange.meter.is_complete,
         }

@@ -7,6 +7,7 @@ by one request at most. What time they take nobody can know: there it is one for
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -162,7 +163,8 @@ class Budget:
                 spent = form.format(getattr(purse.spent, reached))
                 cap = form.format(getattr(caps, reached))
                 setting = f"budget.{scope}_{reached}"
-                raise OverBudget(f"{MARK}: {name} has used {spent} of {cap} ({setting})")
+                text = f"{MARK}: {name} has used {spent} of {cap} ({setting})"
+                raise OverBudget(text + _of_which_cut(purse.spent))
 
     def has_room(self, account: Account, most: Spent) -> bool:
         """Whether a request that costs so much at most may go beside those on their way.
@@ -225,6 +227,10 @@ class Budget:
 
 
 def _minus(spent: Spent) -> Spent:
-    return Spent(
-        -spent.dollars, -spent.tokens, -spent.turns, -spent.seconds, -spent.unpriced, -spent.asks
-    )
+    return Spent(*(-number for number in dataclasses.astuple(spent)))
+
+
+def _of_which_cut(spent: Spent) -> str:
+    if not spent.cut:
+        return ""
+    return f"; {spent.cut} answers that were cut count as the most they can have cost"

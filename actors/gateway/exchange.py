@@ -87,7 +87,7 @@ class Exchange:
         gate, accounts = self.desk.gate, self.desk.accounts
         self.meter, self.status, self._is_noted = UsageMeter(), None, False
         try:
-            entry = accounts.begin(self.ask, self.wants.model)
+            entry = accounts.begin(self.ask, self.wants)
         except BaseException:
             gate.never_sent(permit, self.ask)
             raise
@@ -96,7 +96,7 @@ class Exchange:
             return await self._try(permit, entry)
         finally:
             if not self._is_noted:
-                # Also when the agent hung up: what was told until then is spent.
+                # Also when the agent hung up: the API may have worked to the end.
                 is_whole = self.status is not None and self.status != _OK
                 self._note(entry, "done" if is_whole else "cut")
             gate.settle(permit, self.ask, entry.asked_at, self.spent)
@@ -123,7 +123,7 @@ class Exchange:
                     return None
                 return await self._pass_on(answer, permit, entry)
         except (TimeoutError, aiohttp.ClientError) as error:
-            return await self._failed(error, permit)
+            return await self._failed(error, permit, entry)
 
     async def _pass_on(
         self, answer: aiohttp.ClientResponse, permit: Permit, entry: Entry
@@ -199,7 +199,9 @@ class Exchange:
     def _may_wait(self) -> bool:
         return self.ask.not_before < self.ask.until
 
-    async def _failed(self, error: Exception, permit: Permit) -> web.StreamResponse | None:
+    async def _failed(
+        self, error: Exception, permit: Permit, entry: Entry
+    ) -> web.StreamResponse | None:
         """Another try, or the answer when the API failed; one that had begun is cut, not ended."""
         shown = self.desk.upstream.shown
         _log.info("%s: %s: %r", self.ask.account.agent_id, shown, error)
@@ -208,6 +210,11 @@ class Exchange:
             if self.request.transport is not None:
                 self.request.transport.close()
             return self._started
+        if self.status is None and (
+            not isinstance(error, TimeoutError) or isinstance(error, aiohttp.ConnectionTimeoutError)
+        ):
+            # Out of reach, or closed without a word, as good as an error: nothing is charged.
+            self._note(entry, "failed")
         self.desk.gate.unreached(permit, self.ask)
         if self._may_wait():
             return None

@@ -2,20 +2,19 @@
 
 A row is written before the request leaves, and closed with the measured tokens before the agent
 sees the end of its answer. So a row that is still open after a death is a request whose answer
-nobody saw to its end: what was told of it until then counts.
+nobody saw to its end. What it cost nobody knows; it counts as the most that it can have cost, which
+stands in its row beside what had been told until then.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import sqlite3
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AgentError
+from .ledger_file import LedgerError, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -24,56 +23,15 @@ if TYPE_CHECKING:
     from .usage import Usage
 
 LEDGER_NAME = "ledger.db"
-_VERSION = 2
-# "Uled": a database of ours, as in `tasks.database`.
-_APPLICATION_ID = 0x556C6564
-_BUSY_S = 5.0
-_SCHEMA = """
-CREATE TABLE asks (
-    ask_id INTEGER PRIMARY KEY,
-    fleet TEXT NOT NULL,
-    agent_id TEXT NOT NULL,
-    task_id TEXT,
-    model TEXT,
-    asked_at REAL NOT NULL,
-    seconds REAL NOT NULL DEFAULT 0,
-    status INTEGER,
-    state TEXT NOT NULL DEFAULT 'open',
-    input_tokens INTEGER NOT NULL DEFAULT 0,
-    output_tokens INTEGER NOT NULL DEFAULT 0,
-    cache_read_input_tokens INTEGER NOT NULL DEFAULT 0,
-    cache_creation_input_tokens INTEGER NOT NULL DEFAULT 0,
-    dollars REAL
-);
-CREATE INDEX asks_of_fleet ON asks (fleet, asked_at);
-CREATE INDEX asks_of_task ON asks (task_id) WHERE task_id IS NOT NULL;
-CREATE TABLE assigned (
-    fleet TEXT NOT NULL, agent_id TEXT NOT NULL, task TEXT NOT NULL,
-    PRIMARY KEY (fleet, agent_id)
-);
-"""
-# New in version 2: which task was given away in which.
-_PARENTS = """
-CREATE TABLE parents (task_id TEXT PRIMARY KEY, parent_id TEXT NOT NULL);
-CREATE INDEX parents_by_parent ON parents (parent_id);
-"""
-
-
-class LedgerError(AgentError):
-    """The ledger cannot be read or written: without it no budget holds, so nothing passes."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(path, problem)
-        self.path = path
-        self.problem = problem
-
-    def __str__(self) -> str:
-        return f"ledger {self.path}: {self.problem}; free its disk, or move the file away"
+# The API may have worked on after a death: so long at most is counted of it.
+_MOST_UNSEEN_S = 600.0
 
 
 @dataclass(frozen=True)
 class Spent:
     """A sum over rows.
+
+    Of a request whose answer was not seen to its end, all this is the most that it can have been.
 
     Attributes:
         dollars: of the answers whose model has a price.
@@ -82,6 +40,7 @@ class Spent:
         seconds: from the request to the end of its answer.
         unpriced: answers whose cost is unknown.
         asks: requests that left for the API, refused ones included.
+        cut: those whose answer was not seen to its end.
     """
 
     dollars: float = 0.0
@@ -90,6 +49,7 @@ class Spent:
     seconds: float = 0.0
     unpriced: int = 0
     asks: int = 0
+    cut: int = 0
 
     def __add__(self, other: Spent) -> Spent:
         return Spent(
@@ -99,13 +59,22 @@ class Spent:
             self.seconds + other.seconds,
             self.unpriced + other.unpriced,
             self.asks + other.asks,
+            self.cut + other.cut,
         )
 
 
-_TOKENS = "input_tokens + output_tokens + cache_read_input_tokens + cache_creation_input_tokens"
-_SUMS = f"""
-    coalesce(sum(dollars), 0), coalesce(sum({_TOKENS}), 0), coalesce(sum(status = 200), 0),
-    coalesce(sum(seconds), 0), coalesce(sum(status = 200 AND dollars IS NULL), 0), count(*)
+@dataclass(frozen=True)
+class Most:
+    """The most that a request can cost, as far as it is known; `dollars` None is unknown."""
+
+    tokens: int = 0
+    dollars: float | None = None
+
+
+_SUMS = """
+    coalesce(sum(dollars), 0), coalesce(sum(tokens), 0), coalesce(sum(is_turn), 0),
+    coalesce(sum(seconds), 0), coalesce(sum(is_turn AND dollars IS NULL), 0), count(*),
+    coalesce(sum(is_cut), 0)
 """
 
 
@@ -122,7 +91,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         with self._errors():
-            self._db = _open(path)
+            self._db = open_file(path)
 
     def close(self) -> None:
         """Close the file."""
@@ -131,13 +100,21 @@ class Ledger:
     # -- writing ------------------------------------------------------------------------------
 
     def begin(
-        self, fleet: str, agent_id: str, task_id: str | None, model: str | None, asked_at: float
+        self,
+        fleet: str,
+        agent_id: str,
+        task_id: str | None,
+        model: str | None,
+        asked_at: float,
+        most: Most,
     ) -> int:
         """A request is about to leave; its row's number."""
+        values = (fleet, agent_id, task_id, model, asked_at, most.tokens, most.dollars)
         with self._errors():
             cursor = self._db.execute(
-                "INSERT INTO asks (fleet, agent_id, task_id, model, asked_at) VALUES (?,?,?,?,?)",
-                (fleet, agent_id, task_id, model, asked_at),
+                "INSERT INTO asks (fleet, agent_id, task_id, model, asked_at, most_tokens,"
+                " most_dollars) VALUES (?,?,?,?,?,?,?)",
+                values,
             )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
@@ -150,6 +127,7 @@ class Ledger:
         status: int | None,
         seconds: float,
         dollars: float | None,
+        most: Most,
         state: str = "open",
     ) -> None:
         """What is known of that request by now.
@@ -159,26 +137,30 @@ class Ledger:
             usage: measured until now.
             status: of HTTP; None when no answer came.
             seconds: since it left.
-            dollars: None is unknown.
-            state: `open`, `done` (seen to its end) or `cut`.
+            dollars: of those tokens; None is unknown.
+            most: that it can cost, by what is known now.
+            state: `open`, `done` (seen to its end), `cut`, or `failed` (not answered at all).
         """
         values = (
             usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens,
-            usage.cache_creation_input_tokens, usage.model, status, seconds, dollars, state, ask_id,
+            usage.cache_creation_input_tokens, usage.model, status, seconds, dollars,
+            most.tokens, most.dollars, state, ask_id,
         )  # fmt: skip
         with self._errors():
             self._db.execute(
                 "UPDATE asks SET input_tokens=?, output_tokens=?, cache_read_input_tokens=?,"
                 " cache_creation_input_tokens=?, model=coalesce(?, model), status=?, seconds=?,"
-                " dollars=?, state=? WHERE ask_id=?",
+                " dollars=?, most_tokens=?, most_dollars=?, state=? WHERE ask_id=?",
                 values,
             )
 
-    def close_open(self, fleet: str) -> int:
+    def close_open(self, fleet: str, now: float) -> int:
         """What an earlier gateway of that fleet left open was cut; how many it were."""
         with self._errors():
             return self._db.execute(
-                "UPDATE asks SET state = 'cut' WHERE fleet = ? AND state = 'open'", (fleet,)
+                "UPDATE asks SET state = 'cut', seconds = max(seconds, min(? - asked_at, ?))"
+                " WHERE fleet = ? AND state = 'open'",
+                (now, _MOST_UNSEEN_S, fleet),
             ).rowcount
 
     def forget(self, before: float) -> None:
@@ -214,19 +196,19 @@ class Ledger:
         sql = (
             "WITH RECURSIVE family (id) AS (SELECT ? UNION "  # noqa: S608 - constants only
             "SELECT parents.task_id FROM parents JOIN family ON parent_id = id) "
-            f"SELECT {_SUMS} FROM asks WHERE task_id IN (SELECT id FROM family)"
+            f"SELECT {_SUMS} FROM counted WHERE task_id IN (SELECT id FROM family)"
         )
         return Spent(*next(self._rows(sql, (task_id,))))
 
     def of_fleet(self, fleet: str, since: float = 0.0) -> Spent:
         """All that a fleet has spent since that time."""
-        sql = f"SELECT {_SUMS} FROM asks WHERE fleet = ? AND asked_at >= ?"  # noqa: S608 - constants
+        sql = f"SELECT {_SUMS} FROM counted WHERE fleet = ? AND asked_at >= ?"  # noqa: S608 - constants
         return Spent(*next(self._rows(sql, (fleet, since))))
 
     def of_agent(self, fleet: str, agent_id: str, since: float = 0.0) -> Spent:
         """All that an agent of that fleet has spent since that time."""
         sql = (
-            f"SELECT {_SUMS} FROM asks "  # noqa: S608 - constants only
+            f"SELECT {_SUMS} FROM counted "  # noqa: S608 - constants only
             "WHERE fleet = ? AND asked_at >= ? AND agent_id = ?"
         )
         return Spent(*next(self._rows(sql, (fleet, since, agent_id))))
@@ -234,7 +216,7 @@ class Ledger:
     def each(self, fleet: str, since: float) -> list[tuple[float, str, Spent]]:
         """When, by whom and how much, for every request of a fleet since that time."""
         sql = (
-            f"SELECT asked_at, agent_id, {_SUMS} FROM asks "  # noqa: S608 - constants only
+            f"SELECT asked_at, agent_id, {_SUMS} FROM counted "  # noqa: S608 - constants only
             "WHERE fleet = ? AND asked_at >= ? GROUP BY ask_id ORDER BY asked_at"
         )
         rows = self._rows(sql, (fleet, since))
@@ -252,58 +234,3 @@ class Ledger:
             raise  # a fault of ours, not of the file
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(str(self._path), str(error)) from error
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Only a new file is opened here: closing a descriptor of an open database drops its locks.
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-    try:
-        _use_wal(db)
-        # What is committed survives the death of this process; a power cut may cost the last rows.
-        db.execute("PRAGMA synchronous = NORMAL")
-        _migrate(db, path)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _use_wal(db: sqlite3.Connection) -> None:
-    # Of two processes that turn a new file to WAL at once, SQLite refuses one without waiting.
-    ends = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        ((version,), (owner,)) = (
-            db.execute(f"PRAGMA {name}").fetchone() for name in ("user_version", "application_id")
-        )
-        ((tables,),) = db.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        if tables and (owner != _APPLICATION_ID or not 1 <= version <= _VERSION):
-            problem = "it is another program's database, or of another version"
-            raise LedgerError(str(path), problem)  # noqa: TRY301 - it undoes what was begun
-        if not tables:
-            version = 0
-        for script in (_SCHEMA, _PARENTS)[version:]:
-            for statement in script.split(";"):
-                db.execute(statement)
-        db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {_VERSION}")
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise

@@ -16,7 +16,7 @@ from .client import UpstreamClient
 from .credentials import Credentials, InvalidCredentials
 from .desk import DeskPlan, make_desk
 from .doors import Doors
-from .ledger import LedgerError
+from .ledger_file import LedgerError
 from .loop import call_in, stop_event
 from .prices import InvalidPrices
 from .upstream import InvalidUpstream, check_upstream

@@ -32,6 +32,16 @@ class Usage:
     # Of those written to the cache, how many stay an hour: these cost more.
     cache_creation_1h_input_tokens: int = 0
 
+    @property
+    def tokens(self) -> int:
+        """All kinds together."""
+        return (
+            self.input_tokens
+            + self.output_tokens
+            + self.cache_read_input_tokens
+            + self.cache_creation_input_tokens
+        )
+
     def to_wire(self) -> dict[str, Any]:
         """The fields by name."""
         return asdict(self)

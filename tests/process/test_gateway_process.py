@@ -9,13 +9,11 @@ import os
 import queue
 import signal
 import socket
-import threading
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-from understudy.actors.gateway.ledger import Ledger
 from understudy.supervision import (
     Backoff,
     ChildEvent,
@@ -262,48 +260,6 @@ def assign(services: Services, task_id: str) -> None:
     order: dict[str, Any] = {"command": "assign", "agent_id": "agent_000", "task_id": task_id}
     services.orchestrator.send("gateway", MessageType.COORDINATION, order)
     command(services, command="close", agent_id="nobody")
-
-
-SLOW = '@@ {"text": "a long story", "slow": 0.02, "usage": {"output_tokens": 42}} @@'
-
-
-def test_after_kills_at_any_moment_the_ledger_holds_what_the_api_was_asked(
-    services: Services,
-) -> None:
-    path = str(services.folder / "a.sock")
-    services.add_gateway(services.add_model(), {"agent_000": path})
-    pid = services.wait("gateway", "ready").info["pid"]
-    whole = 0
-    for number in range(12):
-        killer = threading.Timer(0.03 * number, os.kill, (pid, signal.SIGKILL))
-        killer.name = "understudy-test-killer"
-        killer.start()
-        try:
-            while True:
-                assert ask(path, SLOW, stream=True)[1].count("message_stop"), "cut"
-                whole += 1
-        except (AssertionError, OSError, http.client.HTTPException):
-            killer.join()
-        pid = services.wait("gateway", "ready").info["pid"]
-    assert ask(path, "hi")[0] == 200
-    asked = [each for each in model_record(services) if each["ev"] == "request"]
-    ledger = Ledger(services.folder / "ledger.db")
-    rows = ledger.of_fleet("test")
-    ledger.close()
-    assert len(asked) <= rows.asks <= len(asked) + 12
-    # Whatever an agent has seen to its end is written down with all of its tokens.
-    assert rows.tokens >= (whole + 1) * 15
-    assert rows.turns >= whole + 1
-
-
-def model_record(services: Services) -> list[dict[str, Any]]:
-    connection = http.client.HTTPConnection("localhost", timeout=LIMIT_S)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(str(services.folder / "model.sock"))
-    connection.request("GET", "/_fake/requests")
-    record: list[dict[str, Any]] = json.loads(connection.getresponse().read())
-    connection.close()
-    return record
 
 
 def test_a_ledger_that_cannot_be_used_is_told_at_once(services: Services) -> None:

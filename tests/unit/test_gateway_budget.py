@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from understudy.actors.gateway.accounts import Accounts, Wants
 from understudy.actors.gateway.budget import Account, Budget, BudgetPlan, Caps, OverBudget
-from understudy.actors.gateway.ledger import Ledger, LedgerError, Spent
+from understudy.actors.gateway.ledger import Ledger, Most, Spent
+from understudy.actors.gateway.ledger_file import LedgerError
 from understudy.actors.gateway.prices import InvalidPrices, load_prices
 from understudy.actors.gateway.usage import Usage
 
@@ -180,13 +181,21 @@ def test_a_price_table_that_is_wrong_is_refused_by_name(tmp_path: Path, text: st
 def test_the_sums_of_the_ledger_are_those_of_its_rows(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.db")
     for number, task in enumerate(["t1", "t1", "t2", None]):
-        row = ledger.begin("f", f"agent_{number % 2}", task, "m", asked_at=float(number))
-        ledger.note(
-            row, Usage(10, 5, 1, 1, "m"), status=200, seconds=2.0, dollars=0.5, state="done"
+        row = ledger.begin(
+            "f", f"agent_{number % 2}", task, "m", asked_at=float(number), most=Most()
         )
-    row = ledger.begin("f", "agent_0", "t1", "m", asked_at=9.0)
-    ledger.note(row, Usage(), status=429, seconds=0.0, dollars=0.0, state="done")
-    ledger.begin("other", "agent_0", None, "m", asked_at=0.0)
+        ledger.note(
+            row,
+            Usage(10, 5, 1, 1, "m"),
+            status=200,
+            seconds=2.0,
+            dollars=0.5,
+            most=Most(),
+            state="done",
+        )
+    row = ledger.begin("f", "agent_0", "t1", "m", asked_at=9.0, most=Most())
+    ledger.note(row, Usage(), status=429, seconds=0.0, dollars=0.0, most=Most(), state="done")
+    ledger.begin("other", "agent_0", None, "m", asked_at=0.0, most=Most())
     assert ledger.of_task("t1") == Spent(1.0, 34, 2, 4.0, 0, 3)
     assert ledger.of_fleet("f") == Spent(2.0, 68, 4, 8.0, 0, 5)
     assert ledger.of_agent("f", "agent_0", since=1.0) == Spent(0.5, 17, 1, 2.0, 0, 2)
@@ -196,8 +205,8 @@ def test_the_sums_of_the_ledger_are_those_of_its_rows(tmp_path: Path) -> None:
 
 def test_an_answer_without_a_price_is_counted_as_one(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.db")
-    row = ledger.begin("f", "a", None, "x", asked_at=0.0)
-    ledger.note(row, Usage(1, 1), status=200, seconds=0.0, dollars=None, state="done")
+    row = ledger.begin("f", "a", None, "x", asked_at=0.0, most=Most())
+    ledger.note(row, Usage(1, 1), status=200, seconds=0.0, dollars=None, most=Most(), state="done")
     assert ledger.of_fleet("f") == Spent(0.0, 2, 1, 0.0, 1, 1)
     ledger.close()
 
@@ -205,32 +214,38 @@ def test_an_answer_without_a_price_is_counted_as_one(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from understudy.actors.gateway.ledger import Ledger
+from understudy.actors.gateway.ledger import Ledger, Most
 from understudy.actors.gateway.usage import Usage
 ledger = Ledger(Path(sys.argv[1]))
 for number in range(5):
-    row = ledger.begin("f", "a", "t", "m", float(number))
+    row = ledger.begin("f", "a", "t", "m", float(number), Most(11, 0.3))
     print("begun", flush=True)
-    ledger.note(row, Usage(7, 3), status=200, seconds=1.0, dollars=0.1, state="done")
+    most = Most(11, 0.3)
+    ledger.note(row, Usage(7, 3), status=200, seconds=1.0, dollars=0.1, most=most, state="done")
     print("done", flush=True)
-row = ledger.begin("f", "a", "t", "m", 9.0)
-ledger.note(row, Usage(100, 1), status=200, seconds=1.0, dollars=0.2)
+row = ledger.begin("f", "a", "t", "m", 9.0, Most(900, 3.0))
+ledger.note(row, Usage(100, 1), status=200, seconds=1.0, dollars=0.2, most=Most(500, 0.9))
+ledger.begin("f", "a", "t", "m", 10.0, Most(700, 2.0))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_what_was_written_is_there_after_a_kill_and_what_was_open_is_cut(tmp_path: Path) -> None:
+def test_what_was_written_is_there_after_a_kill_and_what_was_open_counts_as_its_most(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "ledger.db"
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(path)], capture_output=True, timeout=30, check=False
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     ledger = Ledger(path)
-    assert ledger.close_open("f") == 1
+    assert ledger.close_open("f", now=1000.0) == 2
     spent = ledger.of_task("t")
-    assert (spent.asks, spent.turns, spent.tokens) == (6, 6, 151)
-    assert spent.dollars == pytest.approx(0.7)
-    assert ledger.close_open("f") == 0
+    # Five that are known, one that had told its input, one that had told nothing.
+    assert (spent.asks, spent.turns, spent.tokens) == (7, 7, 50 + 500 + 700)
+    assert spent.dollars == pytest.approx(5 * 0.1 + 0.9 + 2.0)
+    assert (spent.cut, spent.seconds) == (2, 5.0 + 2 * 600)
+    assert ledger.close_open("f", now=2000.0) == 0
     ledger.close()
 
 
@@ -256,6 +271,57 @@ def test_the_ledger_is_its_owners_alone(tmp_path: Path) -> None:
 
 # -- the books --------------------------------------------------------------------------------
 
+MODEL = "claude-sonnet-4-5"  # 3 dollars for a million read, 6 written to the cache, 15 said
+
+
+@pytest.mark.parametrize(
+    ("told", "status", "tokens", "dollars"),
+    [
+        # Nothing was told: each byte a token, all written to the cache, and all that may be said.
+        (Usage(), None, 4000 + 100, (4000 * 6 + 100 * 15) / MILLION),
+        # Its input was told: only what it may have said is unknown.
+        (Usage(10, 1, 2000, 0, MODEL), 200, 2110, (10 * 3 + 2000 * 0.3 + 100 * 15) / MILLION),
+        # More was told than was asked for.
+        (Usage(10, 300, 0, 0, MODEL), 200, 310, (10 * 3 + 300 * 15) / MILLION),
+    ],
+)
+def test_an_answer_that_was_cut_counts_as_the_most_that_it_can_have_cost(
+    tmp_path: Path, told: Usage, status: int | None, tokens: int, dollars: float
+) -> None:
+    made = books(tmp_path / "ledger.db", budget())
+    wants = Wants(MODEL, max_tokens=100)
+    entry = made.begin(made.ask("agent_a", wants, 4000, until=1.0), wants)
+    spent = made.note(entry, told, status, "cut")
+    made.close()
+    ledger = Ledger(tmp_path / "ledger.db")
+    assert (spent.tokens, spent.turns, spent.cut) == (tokens, 1, 1)
+    assert spent.dollars == pytest.approx(dollars)
+    assert ledger.of_fleet("f") == spent
+    ledger.close()
+
+
+def test_a_budget_says_which_of_it_is_not_certain() -> None:
+    made = budget(task=Caps(tokens=10))
+    made.reserve(1, A, Spent())
+    made.settle(1, A, 0.0, Spent(tokens=12, cut=1))
+    with pytest.raises(OverBudget, match="; 1 answers that were cut count as the most"):
+        made.check(A, 0.0)
+
+
+def test_a_model_that_answers_under_another_name_costs_what_was_asked_for(tmp_path: Path) -> None:
+    made = books(tmp_path / "ledger.db", budget())
+    wants = Wants(MODEL, max_tokens=100)
+    entry = made.begin(made.ask("agent_a", wants, 4000, until=1.0), wants)
+    spent = made.note(entry, Usage(100, 10, model="a-new-name"), 200, "done")
+    assert spent.dollars == pytest.approx((100 * 3 + 10 * 15) / MILLION)
+    assert spent.unpriced == 0
+    made.close()
+
+
+def test_nobody_uses_up_a_budget_by_what_the_api_would_refuse() -> None:
+    assert Wants.of(b'{"max_tokens": 1000000000000}').max_tokens == 1_000_000
+    assert Wants.of(b'{"max_tokens": -5}').max_tokens == 0
+
 
 def books(path: Path, made: Budget) -> Accounts:
     return Accounts(
@@ -269,7 +335,7 @@ def test_the_next_gateway_knows_what_was_spent_and_who_works_on_what(tmp_path: P
     first = books(path, budget(task=Caps(turns=1)))
     first.assign("agent_a", {"task_id": "t1", "priority": 8})
     ask = first.ask("agent_a", Wants("claude-sonnet-4-5", max_tokens=100), 4000, until=1.0)
-    entry = first.begin(ask, "claude-sonnet-4-5")
+    entry = first.begin(ask, Wants("claude-sonnet-4-5", max_tokens=100))
     first.note(entry, Usage(10, 5, model="claude-sonnet-4-5"), 200, "done")
     first.close()
 
@@ -311,7 +377,7 @@ def test_what_is_spent_on_a_given_task_counts_for_those_above_it(tmp_path: Path)
         ask = first.ask(agent, Wants("claude-sonnet-4-5", max_tokens=9), 9, until=1.0)
         made.check(ask.account, 0.0)
         made.reserve(number, ask.account, ask.most)
-        entry = first.begin(ask, "claude-sonnet-4-5")
+        entry = first.begin(ask, Wants("claude-sonnet-4-5", max_tokens=100))
         spent = first.note(entry, Usage(1, 1, model="claude-sonnet-4-5"), 200, "done")
         made.settle(number, ask.account, 0.0, spent)
     for agent in ("agent_a", "agent_t"):
@@ -332,11 +398,14 @@ def test_what_is_spent_on_a_given_task_counts_for_those_above_it(tmp_path: Path)
 def test_a_ledger_of_version_1_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     old = Ledger(path)
-    row = old.begin("f", "a", "t", "m", asked_at=0.0)
-    old.note(row, Usage(1, 1), status=200, seconds=1.0, dollars=0.5, state="done")
+    row = old.begin("f", "a", "t", "m", asked_at=0.0, most=Most())
+    old.note(row, Usage(1, 1), status=200, seconds=1.0, dollars=0.5, most=Most(), state="done")
     old.close()
     with sqlite3.connect(path) as db:
-        db.executescript("DROP TABLE parents; PRAGMA user_version = 1")
+        db.executescript(
+            "DROP VIEW counted; DROP TABLE parents; ALTER TABLE asks DROP COLUMN most_tokens;"
+            "ALTER TABLE asks DROP COLUMN most_dollars; PRAGMA user_version = 1"
+        )
     db.close()
     new = Ledger(path)
     new.note_family(["child", "t"])

@@ -81,7 +81,9 @@ def _blocks(step: Step, tool_result: str, new_id: Callable[[str], str]) -> Itera
 
 def start_event(message: dict[str, Any]) -> bytes:
     """The event that opens a stream."""
-    opened: dict[str, Any] = {**message, "content": [], "stop_reason": None}
+    # What will be said is not known yet: the true number comes at the end.
+    usage = {**message["usage"], "output_tokens": min(1, message["usage"]["output_tokens"])}
+    opened: dict[str, Any] = {**message, "content": [], "stop_reason": None, "usage": usage}
     return event("message_start", message=opened)
 
 
