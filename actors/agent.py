@@ -63,7 +63,7 @@ class _Finished:
 
 @dataclass(frozen=True)
 class _Tidy:
-    """The worker is ready for the next task."""
+    """The worker is ready for the next task, with a warm CLI or parked."""
 
 
 @dataclass(frozen=True)
@@ -153,27 +153,38 @@ class ClaudeAgent(pykka.ThreadingActor):
         match message:
             case AgentMessage(message_type=MessageType.TASK_REQUEST):
                 self._take(message)
-            case AgentMessage(payload={"command": "cancel", "number": int(number)}):
-                self._runner.cancel(number, is_over=bool(message.payload.get("is_over")))
-            case AgentMessage(payload={"command": "hold", "number": int(number)}):
-                at_most_s, waited_s = message.payload["at_most_s"], message.payload["waited_s"]
-                self._runner.hold(number, at_most_s=at_most_s, waited_s=waited_s)
-            case AgentMessage(payload={"command": "go_on", "number": int(number)}):
-                self._runner.go_on(number)
-            case AgentMessage(payload={"command": "permission"}):
-                self._asked.answer(message.payload)
+            case AgentMessage(message_type=MessageType.COORDINATION):
+                self._obey(message.payload)
             case _Finished(request, result):
                 self._asked.forget()
                 self.current_task = self._job = None
                 self._respond(request, result)
             case _Tidy():
-                self._tell_state("ready")
+                self._tell_state()
             case _Crashed(crash, task_id):
                 self._end(crash, task_id)
             case _ if callable(message):
                 message()
             case _:
                 _log.warning("%s: message ignored: %r", self.agent_id, message)
+
+    def _obey(self, order: dict[str, Any]) -> None:
+        match order:
+            case {"command": "cancel", "number": int(number)}:
+                self._runner.cancel(number, is_over=bool(order.get("is_over")))
+            case {"command": "hold", "number": int(number)}:
+                at_most_s, waited_s = order["at_most_s"], order["waited_s"]
+                self._runner.hold(number, at_most_s=at_most_s, waited_s=waited_s)
+            case {"command": "go_on", "number": int(number)}:
+                self._runner.go_on(number)
+            case {"command": "permission"}:
+                self._asked.answer(order)
+            case {"command": "park"}:
+                self._between_tasks(self._seat.park)
+            case {"command": "wake"}:
+                self._between_tasks(self._seat.wake)
+            case _:
+                _log.warning("%s: order ignored: %r", self.agent_id, order)
 
     def _respond(self, request: AgentMessage, result: TaskResult) -> None:
         try:
@@ -217,6 +228,12 @@ class ClaudeAgent(pykka.ThreadingActor):
         self.current_task, self._job = task, job
         self._work.put(lambda: self._run(request, job))
 
+    def _between_tasks(self, work: Callable[[], None]) -> None:
+        """Do that to the seat, unless a task came first: the container is that one's then."""
+        if self.current_task is None:
+            self._work.put(work)
+            self._work.put(lambda: self._tell(_Tidy()))
+
     def _run(self, request: AgentMessage, job: Job) -> None:
         result = self._runner.run(job)
         self._tell(_Finished(request, result))
@@ -249,11 +266,11 @@ class ClaudeAgent(pykka.ThreadingActor):
             crash = crash.by_poison()
         self._on_ended(crash)
 
-    def _tell_state(self, state: str) -> None:
+    def _tell_state(self) -> None:
         container, conversation = self._seat.container, self._seat.conversation
         payload = {
             "kind": "state",
-            "state": state,
+            "state": "parked" if self._seat.is_parked else "ready",
             "warm_for": self._seat.warm_for,
             "container": self._seat.container_name,
             **(asdict(conversation) if conversation and self._seat.warm_for else {}),

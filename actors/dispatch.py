@@ -54,7 +54,7 @@ class Dispatcher:
         """
         # An agent that waits for another's task must not keep that task from being run.
         while len(self._book.running) - self._standing_still() < self._limits.max_running:
-            pick = self._book.take(self._roster.idle())
+            pick = self._book.take(self._roster.idle(), self._roster.parked())
             if pick is None:
                 return
             self._give(*pick)

@@ -123,6 +123,7 @@ def _container(settings: Settings, child: ChildSpec) -> dict[str, Any]:
         "pids_limit": agent.pids_limit,
         "warm_for": agent.warm_for,
         "stall_s": agent.stall_timeout,
+        "park_after_s": agent.park_after,
     }
 
 

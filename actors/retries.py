@@ -25,6 +25,7 @@ class RootLimits:
     retry_wait_min_s: float
     retry_wait_max_s: float
     team: TeamLimits = _TEAM
+    park_after_s: float | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> RootLimits:
@@ -35,6 +36,7 @@ class RootLimits:
             retry_wait_min_s=settings.supervision.backoff_min,
             retry_wait_max_s=settings.supervision.backoff_max,
             team=TeamLimits.of(settings),
+            park_after_s=settings.agent.park_after,
         )
 
 

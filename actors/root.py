@@ -20,10 +20,11 @@ from .errors import FleetStopped
 from .failure import POLICIES, FailureKind
 from .hope import Hope
 from .orders import Orders
+from .parking import Parking
 from .retries import Retries, RootLimits
 from .steering import CANCEL_GRACE_S, Steering
 from .tasks.database import StoreError
-from .tasks.rows import Conversation, Lease, Outcome
+from .tasks.rows import Lease, Outcome
 from .tasks.task import Task, TaskResult
 from .team.approvals import Approvals
 from .team.desk import TeamDesk, TeamDoor
@@ -80,7 +81,8 @@ class RootActor(pykka.ThreadingActor):
         self._hope = Hope(book, on_hopeless)
         self._clock = clock
         self._retries = Retries(limits)
-        door = TeamDoor(self._check_open, self.cancel)
+        self._parking = Parking(roster, book, self._orders, limits.park_after_s, record, clock)
+        door = TeamDoor(self._check_open, self.cancel, self._parking.wake)
         self._team = desk = TeamDesk(
             book, roster, self._roles, self._orders, door, limits.team, clock
         )
@@ -176,8 +178,13 @@ class RootActor(pykka.ThreadingActor):
         return self._steering.suspend(name, now=now)
 
     def resume_agent(self, name: str) -> dict[str, Any]:
-        """See `Steering.resume`."""
+        """See `Steering.resume`; one that is parked makes its container ready.
+
+        Returns:
+            Also `woken`: whether it was parked.
+        """
         done = self._steering.resume(name)
+        done["woken"] = self._parking.wake(name)
         self._dispatch()
         return done
 
@@ -261,18 +268,13 @@ class RootActor(pykka.ThreadingActor):
         if payload.get("kind") == "progress":
             self._book.publish(payload["task_id"], "progress", agent.agent_id, payload["text"])
         elif payload.get("kind") == "container":
-            agent.container = payload.get("container")
-            agent.container_pid = payload.get("container_pid")
+            agent.has_container(payload)
         elif payload.get("kind") == "permission":
             self._approvals.note(agent.agent_id, payload)
         elif payload.get("kind") == "withdraw":
             self._team.withdraw(payload["call_id"])
         elif payload.get("kind") == "state" and agent.task_id is None and not agent.renewing:
-            agent.state = "ready"
-            agent.warm_for = payload.get("warm_for")
-            agent.conversation = Conversation.of(payload)
-            agent.container = payload.get("container")
-            agent.container_pid = payload.get("container_pid")
+            agent.is_free(payload)
             self._dispatch()
 
     def _on_refusal(self, message: AgentMessage) -> None:
@@ -373,6 +375,8 @@ class RootActor(pykka.ThreadingActor):
         self._team.tick()
         self._time.tick()
         self._dispatch()
+        if not self._closing:
+            self._parking.tick()
 
     # -- the work -----------------------------------------------------------------------------
 
@@ -381,6 +385,7 @@ class RootActor(pykka.ThreadingActor):
             self._team.settle()
             if not (self._closing or self._hope.lost):
                 self._dispatcher.give_what_waits()
+            self._parking.look()
         except StoreError as error:
             self._hope.lose_store(error)
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from .tasks.rows import Conversation
+
 if TYPE_CHECKING:
     from understudy.supervision import ChildEvent, ExitReason
     from understudy.transport import AgentMessage
 
-    from .tasks.rows import Conversation
-
-# `starting` has no process yet, `warming` has one that makes its container ready.
+# `starting` has no process yet, `warming` has one that makes its container ready. One that is
+# `parking` was told to end its container, `parked` has done so; both can take a task.
 AgentState = Literal[
-    "starting", "warming", "ready", "busy", "tidying", "stopping", "down", "failed"
-]
+    "starting", "warming", "ready", "parking", "parked", "busy", "tidying", "stopping", "down",
+    "failed",
+]  # fmt: skip
+_FREE = ("ready", "parking", "parked")
 _SERVICE_STATES = {
     "starting": "starting", "ready": "ready", "exited": "down", "restarting": "down",
     "gave_up": "failed", "stopped": "stopped",
@@ -67,6 +70,27 @@ class AgentRecord:
         self.task_id = self.warm_for = self.container = None
         self.pid = self.container_pid = self.crash_kind = self.waits_for = None
         self.conversation = None
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it has no container, because nobody needed it."""
+        return self.state in ("parking", "parked")
+
+    def park(self) -> None:
+        """It is told to end its container: nothing of what it has warm can be used any more."""
+        self.state, self.warm_for, self.conversation = "parking", None, None
+
+    def is_free(self, payload: dict[str, Any]) -> None:
+        """It says that it can take a task, and what it has for one."""
+        self.state = "parked" if payload["state"] == "parked" else "ready"
+        self.warm_for = payload.get("warm_for")
+        self.conversation = Conversation.of(payload)
+        self.has_container(payload)
+
+    def has_container(self, payload: dict[str, Any]) -> None:
+        """It says which container it has now."""
+        self.container = payload.get("container")
+        self.container_pid = payload.get("container_pid")
 
     def renew(self) -> None:
         """It is to end and to start again, because somebody asked for it."""
@@ -178,7 +202,11 @@ class Roster:
     def idle(self) -> dict[str, str | None]:
         """Agents that can take a task now, and the task type each is warm for."""
         agents = self._agents.values()
-        return {a.agent_id: a.warm_for for a in agents if a.state == "ready" and not a.suspended}
+        return {a.agent_id: a.warm_for for a in agents if a.state in _FREE and not a.suspended}
+
+    def parked(self) -> set[str]:
+        """Agents that have no container, because nobody needed them."""
+        return {agent.agent_id for agent in self._agents.values() if agent.is_parked}
 
     def any_hope(self) -> bool:
         """Whether at least one agent works or may come back."""

@@ -100,6 +100,7 @@ class Seat:
         self._clean = False
         self._busy = False
         self.conversation: Conversation | None = None
+        self.is_parked = False
         self._initialized = False
         # Set before `open`, for the task that it opens.
         self.has_more_memory = False
@@ -208,6 +209,16 @@ class Seat:
             self._replace(self.roles.type_by_key(task_type), Conversation.new())
         self.ready_client()
         self._clean = True
+
+    def park(self) -> None:
+        """End the container, which no task is in; what needs one starts the next."""
+        self._end(0.0, "removed")
+        self.is_parked = True
+
+    def wake(self) -> None:
+        """After `park`: have a CLI ready again for the type that there was one for."""
+        if self.is_parked and self._type is not None:
+            self.warm_up(self._type.key)
 
     def recycle(self, result: TaskResult) -> None:
         """After a run: clean the container for the next task of its type, or replace it."""
@@ -337,6 +348,7 @@ class Seat:
         self._opened = opened
         container.start()
         self._container, self._type, self._initialized = container, role, False
+        self.is_parked = False
         self.client = ClaudeClient(
             container.stdin,
             container.stdout,

@@ -75,6 +75,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     health_check_interval: Seconds = 30.0
     startup_timeout: Seconds = 60.0
     warm_for: TaskTypeName | None = "generic"
+    park_after: Seconds | None = None
     image: Name | None = None
     cli_version: Annotated[
         str,

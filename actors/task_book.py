@@ -19,7 +19,7 @@ from .tasks.rows import Conversation, Lease, Outcome
 from .tasks.task import Task, TaskResult, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from .handle import TaskHandle
     from .tasks.inbox import StoredMessage
@@ -150,9 +150,15 @@ class TaskBook:
         self._enqueue([task], [handle])
         return True
 
-    def take(self, idle: Mapping[str, str | None]) -> tuple[Task, str] | None:
+    def take(
+        self, idle: Mapping[str, str | None], parked: Collection[str] = ()
+    ) -> tuple[Task, str] | None:
         """The task that is next, and the idle agent it is best given to."""
-        return self._queue.take(idle)
+        return self._queue.take(idle, parked)
+
+    def wanted(self, agent_ids: Collection[str]) -> set[str]:
+        """Those of the agents that take a task that waits, also one that waits for a new try."""
+        return self._queue.wanted(agent_ids, later=(task for _, _, task in self._delayed))
 
     def attempt_of(self, task: Task) -> int:
         """The number of the task's next attempt, from 1."""

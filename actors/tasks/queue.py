@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import AgentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from ..team.roles import Roles
     from .task import Task
@@ -103,20 +103,23 @@ class TaskQueue:
         key = self._clock() / self._ageing_s - task.priority
         entry = (key, next(self._serials), task)
         self._live[task.task_id] = entry
-        lane = self._roles.lane(task) if self._roles else _ONLY_LANE
+        lane = self._lane(task)
         heapq.heappush(self._lanes.setdefault(lane, []), entry)
         self._forget_dead()
 
-    def take(self, idle: Mapping[str, str | None]) -> tuple[Task, str] | None:
+    def take(
+        self, idle: Mapping[str, str | None], parked: Collection[str] = ()
+    ) -> tuple[Task, str] | None:
         """Remove the task of the highest rank; it comes with the idle agent that suits it best.
 
         Args:
             idle: idle agents, and the task type that each is warm for; None is warm for nothing.
+            parked: those of them that stay so for as long as others can do the work.
 
         Returns:
             The task, and of the agents that take it one that is warm for its type, else one that
-            is warm for nothing (nothing is thrown away), else the first. None when there is no task
-            that one of the agents takes.
+            is warm for nothing (nothing is thrown away), else the first, else a parked one. None
+            when there is no task that one of the agents takes.
         """
         if not idle or not self._live:
             return None
@@ -126,7 +129,13 @@ class TaskQueue:
             return None
         task = self._pop(lane)
         key = self._roles.type_of(task).key if self._roles else task.task_type
-        return task, _best_agent(key, {agent: idle[agent] for agent in takers[lane]})
+        return task, _best_agent(key, {agent: idle[agent] for agent in takers[lane]}, parked)
+
+    def wanted(self, agent_ids: Collection[str], later: Iterable[Task] = ()) -> set[str]:
+        """Those of the agents that take one of the tasks that wait here, or will: `later`."""
+        lanes = {lane for lane in self._lanes if self._top(lane)} | {self._lane(t) for t in later}
+        takers = self._takers(agent_ids)
+        return {agent_id for lane in lanes for agent_id in takers.get(lane, ())}
 
     def remove(self, task_id: str) -> Task | None:
         """Take that task out and return it; None when it does not wait here."""
@@ -141,7 +150,10 @@ class TaskQueue:
         self._lanes.clear()
         return [entry[2] for entry in entries]
 
-    def _takers(self, idle: Mapping[str, str | None]) -> dict[str, list[str]]:
+    def _lane(self, task: Task) -> str:
+        return self._roles.lane(task) if self._roles else _ONLY_LANE
+
+    def _takers(self, idle: Collection[str]) -> dict[str, list[str]]:
         """The idle agents by the lanes they take from."""
         if self._roles is None:
             return {_ONLY_LANE: list(idle)}
@@ -176,8 +188,10 @@ class TaskQueue:
                 self._lanes[lane] = kept
 
 
-def _best_agent(task_type: str, idle: Mapping[str, str | None]) -> str:
+def _best_agent(task_type: str, idle: Mapping[str, str | None], parked: Collection[str]) -> str:
     def distance(agent_id: str) -> int:
+        if agent_id in parked:
+            return 3
         warm_for = idle[agent_id]
         if warm_for == task_type:
             return 0

@@ -54,7 +54,7 @@ _GOOD = ("success", "partial")
 # As an agent's own tools see it; what is not named is as it is.
 _STATES = {
     "ready": "idle", "tidying": "busy", "warming": "starting", "stopping": "starting",
-    "down": "starting", "failed": "gone",
+    "down": "starting", "failed": "gone", "parking": "idle", "parked": "idle",
 }  # fmt: skip
 
 
@@ -65,10 +65,12 @@ class TeamDoor:
     Attributes:
         check_open: raises `FleetStopped` when the fleet takes no more tasks.
         cancel: ends a task; False when it is over.
+        wake: has an agent that is parked start its container.
     """
 
     check_open: Callable[[], None]
     cancel: Callable[[str], bool]
+    wake: Callable[[str], bool]
 
 
 class TeamDesk:
@@ -188,6 +190,8 @@ class TeamDesk:
         if seq is None:
             raise MailboxIsFull(to)
         self._say(running, f"writes to {to}: {text}")
+        # It reads in its next turn, which is not far when others write to it.
+        self._root.wake(to)
         for call in self._calls:
             if call.what != "read_messages" or call.agent_id != to:
                 continue

@@ -211,7 +211,10 @@ class Orchestrator:
         return self._running().suspend_agent(name, now=now)
 
     def resume_agent(self, name: str) -> dict[str, Any]:
-        """Give that agent tasks again; `changed` tells whether it was suspended.
+        """Give that agent tasks again; one that is parked makes its container ready.
+
+        Returns:
+            `changed`: whether it was suspended; `woken`: whether it was parked.
 
         Raises:
             UnknownAgent: there is none of that name.

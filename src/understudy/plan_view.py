@@ -77,7 +77,10 @@ def _container(node: dict[str, Any]) -> Branch:
         f"container  {node['image']}, {node['memory']} memory, {node['cpus']} processors, "
         f"{node['pids_limit']} processes, {warm}"
     )
-    return Branch(text, [f"hung after {node['stall_s']:g} s without an event in a turn"])
+    notes = [f"hung after {node['stall_s']:g} s without an event in a turn"]
+    if idle_s := node["park_after_s"]:
+        notes.append(f"ended when its agent has been idle for {idle_s:g} s, until a task comes")
+    return Branch(text, notes)
 
 
 def _case(name: str, case: dict[str, Any], node: dict[str, Any]) -> Iterator[str]:

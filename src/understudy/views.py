@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _COLOURS = {
     "success": "green", "partial": "yellow", "failed": "red", "timeout": "red",
-    "ready": "green", "busy": "cyan", "down": "red",
+    "ready": "green", "busy": "cyan", "down": "red", "parked": "dim", "parking": "dim",
 }  # fmt: skip
 # All control characters but tab and line feed.
 _COMMANDING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

@@ -143,6 +143,12 @@ def test_the_tree_is_the_one_that_a_fleet_starts() -> None:
     assert agents["children"][0]["children"][0]["kind"] == "container"
 
 
+def test_the_plan_says_when_an_idle_agents_container_ends() -> None:
+    parks = "\n".join(plan_lines(plan_of(settings(agent__park_after=90.0))))
+    assert "ended when its agent has been idle for 90 s, until a task comes" in parks
+    assert "idle for" not in "\n".join(plan_lines(plan_of(settings())))
+
+
 def test_spending_is_unknown_and_bounded_by_attempts_turns_and_tasks() -> None:
     changes = {"agent__max_turns": 7, "supervision__max_attempts": 2, "task_queue__max_size": 10}
     spend = plan_of(settings(**changes, supervision__backoff_max=0.2))["worst"]["spend"]

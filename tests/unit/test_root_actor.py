@@ -68,6 +68,7 @@ class Fleet:
         agents: int = 2,
         max_running: int = 10,
         on_hopeless: Callable[[str], None] | None = None,
+        park_after_s: float | None = None,
     ) -> None:
         self.clock, self.bus = Clock(), Bus()
         self.store = TaskStore(path / "tasks.db")
@@ -81,7 +82,13 @@ class Fleet:
             clock=self.clock,
             wall=self.clock,
         )
-        limits = RootLimits(max_running, max_attempts=3, retry_wait_min_s=1, retry_wait_max_s=8)
+        limits = RootLimits(
+            max_running,
+            max_attempts=3,
+            retry_wait_min_s=1,
+            retry_wait_max_s=8,
+            park_after_s=park_after_s,
+        )
         self.names = [f"agent_{number:03d}" for number in range(agents)]
         self.ref = RootActor.start(
             Roster(self.names),
@@ -124,6 +131,29 @@ class Fleet:
     def state(self, agent: str, incarnation: int = 1, warm_for: str | None = None) -> None:
         payload = {"kind": "state", "state": "ready", "warm_for": warm_for}
         self.tell(self.message(agent, MessageType.STATUS_UPDATE, payload, incarnation))
+
+    def idle(self, agent: str, state: str = "ready", **more: Any) -> None:  # noqa: ANN401 - a state's
+        """The agent says that it can take a task: with its container, or parked without."""
+        container = f"of-{agent}" if state == "ready" else None
+        payload = {"kind": "state", "state": state, "container": container, **more}
+        self.tell(self.message(agent, MessageType.STATUS_UPDATE, payload))
+
+    def park(self, agent: str) -> None:
+        """It idles for as long as it takes, and parks when it is told."""
+        self.after(60)
+        assert (agent, {"command": "park"}) in self.bus.orders
+        self.idle(agent, "parked")
+
+    def after(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.tell("tick")
+
+    def told(self, command: str) -> list[str]:
+        return [agent for agent, order in self.bus.orders if order == {"command": command}]
+
+    def state_of(self, agent: str) -> tuple[str, str | None]:
+        record = self.root.status().get(timeout=5)["agents"][agent]
+        return record["state"], record["container"]
 
     def message(
         self, agent: str, kind: MessageType, payload: dict[str, Any], incarnation: int = 1
@@ -834,3 +864,164 @@ def test_a_cancellation_of_one_run_is_none_of_the_next_run_of_the_task(fleet: Fl
     numbers = [order["number"] for _, order in fleet.bus.given]
     assert len(set(numbers)) == 2
     assert fleet.canceled() == [("agent_000", "a", numbers[0])]
+
+
+@pytest.fixture
+def sleepy(tmp_path: Path) -> Iterator[Fleet]:
+    """A fleet that parks agents after a minute; its one agent is ready, with a container."""
+    made = Fleet(tmp_path, agents=1, max_running=1, park_after_s=60)
+    made.ready("agent_000")
+    made.idle("agent_000")
+    yield made
+    made.close()
+
+
+def test_an_agent_that_is_idle_for_long_enough_parks(sleepy: Fleet) -> None:
+    sleepy.after(59)
+    assert sleepy.told("park") == []
+    sleepy.after(1)
+    assert sleepy.told("park") == ["agent_000"]
+    assert sleepy.state_of("agent_000") == ("parking", "of-agent_000")
+    sleepy.idle("agent_000", "parked")
+    assert sleepy.state_of("agent_000") == ("parked", None)
+    sleepy.after(3600)
+    assert sleepy.told("park") == ["agent_000"]
+    assert sleepy.recorded == [("agent_000", "parked")]
+
+
+def test_a_parked_agent_takes_the_next_task_and_is_idle_from_its_end_on(sleepy: Fleet) -> None:
+    sleepy.park("agent_000")
+    sleepy.submit("a")
+    assert sleepy.given() == [("agent_000", "a")]
+    sleepy.after(60)
+    sleepy.answer("agent_000", "a")
+    sleepy.after(60)
+    sleepy.idle("agent_000")
+    sleepy.after(59)
+    assert sleepy.told("park") == ["agent_000"]
+    sleepy.after(1)
+    assert sleepy.told("park") == ["agent_000", "agent_000"]
+
+
+def test_a_task_between_the_word_to_park_and_the_answer_is_given_and_stays(sleepy: Fleet) -> None:
+    sleepy.after(60)
+    sleepy.submit("a")
+    assert sleepy.given() == [("agent_000", "a")]
+    sleepy.idle("agent_000", "parked")
+    assert sleepy.state_of("agent_000") == ("busy", None)
+    sleepy.after(60)
+    assert sleepy.told("park") == ["agent_000"]
+    sleepy.answer("agent_000", "a")
+    sleepy.idle("agent_000")
+    assert sleepy.state_of("agent_000") == ("ready", "of-agent_000")
+
+
+def test_an_agent_is_not_told_to_park_with_a_task_that_came_before_the_tick(
+    sleepy: Fleet,
+) -> None:
+    sleepy.clock.now += 60
+    sleepy.submit("a")
+    sleepy.tell("tick")
+    assert sleepy.told("park") == []
+
+
+def test_no_task_gets_the_conversation_that_ends_with_the_container(sleepy: Fleet) -> None:
+    warm = {"warm_for": "generic", "session_id": "s", "place": "p"}
+    sleepy.idle("agent_000", **warm)
+    sleepy.after(60)
+    sleepy.submit("a")
+    assert sleepy.bus.given[-1][1]["place"] != "p"
+
+
+def test_a_warm_agent_is_preferred_to_a_parked_one_also_when_it_is_warm_for_another_type(
+    tmp_path: Path,
+) -> None:
+    fleet = Fleet(tmp_path, park_after_s=60)
+    for agent in fleet.names:
+        fleet.ready(agent)
+    fleet.idle("agent_000")
+    fleet.park("agent_000")
+    fleet.idle("agent_001", warm_for="code_review", session_id="s", place="p")
+    fleet.submit("a", "b")
+    assert fleet.given() == [("agent_001", "a"), ("agent_000", "b")]
+    fleet.close()
+
+
+def test_an_agent_does_not_park_while_a_task_waits_that_it_may_take(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, max_running=1, park_after_s=60)
+    for agent in fleet.names:
+        fleet.ready(agent)
+        fleet.idle(agent)
+    fleet.submit("a", "b")
+    fleet.after(60)
+    assert fleet.told("park") == []
+    fleet.answer("agent_000", "a")
+    assert fleet.given()[-1] == ("agent_001", "b")
+    fleet.answer("agent_001", "b", kind=FailureKind.API_DOWN)
+    fleet.idle("agent_000")
+    fleet.clock.now += 60
+    # The task waits for its new try: that is due, and goes to the one that was idle.
+    fleet.tell("tick")
+    assert (fleet.told("park"), fleet.given()[-1]) == ([], ("agent_000", "b"))
+    fleet.close()
+
+
+def test_a_task_that_waits_for_a_new_try_keeps_its_agents_from_parking(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, agents=1, park_after_s=0.5)
+    fleet.ready("agent_000")
+    fleet.submit("a")
+    fleet.answer("agent_000", "a", kind=FailureKind.API_DOWN)
+    fleet.idle("agent_000")
+    fleet.after(0.9)
+    assert fleet.told("park") == []
+    fleet.after(0.1)
+    assert fleet.given() == [("agent_000", "a")] * 2
+    fleet.close()
+
+
+def test_a_word_to_park_that_was_lost_is_told_again(sleepy: Fleet) -> None:
+    sleepy.after(60)
+    sleepy.after(59)
+    assert sleepy.told("park") == ["agent_000"]
+    sleepy.after(1)
+    assert sleepy.told("park") == ["agent_000", "agent_000"]
+    assert sleepy.recorded == [("agent_000", "parked")]
+
+
+def test_a_suspended_agent_keeps_its_container(sleepy: Fleet) -> None:
+    sleepy.root.suspend_agent("agent_000", now=False).get(timeout=5)
+    sleepy.after(3600)
+    assert sleepy.told("park") == []
+
+
+def test_a_resume_wakes_a_parked_agent(sleepy: Fleet) -> None:
+    assert not sleepy.root.resume_agent("agent_000").get(timeout=5)["woken"]
+    sleepy.park("agent_000")
+    assert sleepy.root.resume_agent("agent_000").get(timeout=5)["woken"]
+    assert sleepy.told("wake") == ["agent_000"]
+    assert sleepy.state_of("agent_000") == ("warming", None)
+    sleepy.submit("a")
+    assert sleepy.given() == []
+    sleepy.idle("agent_000")
+    assert sleepy.given() == [("agent_000", "a")]
+
+
+def test_a_parked_agent_that_falls_comes_back_with_a_container(sleepy: Fleet) -> None:
+    sleepy.park("agent_000")
+    sleepy.fall("agent_000")
+    sleepy.submit("a")
+    assert sleepy.given() == [("agent_000", "a")]
+    assert sleepy.state_of("agent_000")[0] == "busy"
+
+
+def test_a_fleet_that_stops_parks_nobody(sleepy: Fleet) -> None:
+    sleepy.root.drain("it ends", keep_waiting=False).get(timeout=5)
+    sleepy.after(60)
+    assert sleepy.told("park") == []
+
+
+def test_without_the_setting_nobody_parks(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.idle("agent_000")
+    fleet.after(1e6)
+    assert fleet.told("park") == []

@@ -65,7 +65,13 @@ class Bus:
 class Team:
     """The root with agents that exist only as the messages of this class."""
 
-    def __init__(self, path: Path, agents: int = 2, max_running: int = 10) -> None:
+    def __init__(
+        self,
+        path: Path,
+        agents: int = 2,
+        max_running: int = 10,
+        park_after_s: float | None = None,
+    ) -> None:
         self.now = 1000.0
         self.bus = Bus()
         self.names = [f"agent_{number:03d}" for number in range(agents)]
@@ -76,7 +82,7 @@ class Team:
             Roster(self.names),
             TaskBook(queue, self.store, "run", clock=self.clock, wall=self.clock),
             self.bus,
-            RootLimits(max_running, 3, retry_wait_min_s=1, retry_wait_max_s=8, team=LIMITS),
+            RootLimits(max_running, 3, 1, 8, team=LIMITS, park_after_s=park_after_s),
             kill_agent=_ignore,
             renew_child=_ignore,
             record=_ignore,
@@ -492,6 +498,33 @@ def test_who_waits_for_a_message_gets_it_or_nothing_in_time(team: Team) -> None:
     late = team.call("agent_001", "read_messages", limit=9, wait_s=5)
     team.tick(6)
     assert team.answer(late) == {"messages": []}
+
+
+def test_an_agent_that_is_parked_is_idle_to_others_and_woken_by_a_message(tmp_path: Path) -> None:
+    team = Team(tmp_path, park_after_s=60)
+    idle = {"kind": "state", "state": "ready", "container": "c"}
+    team.say("agent_001", MessageType.STATUS_UPDATE, idle)
+    team.begin("agent_000")
+    team.tick(60)
+    team.say("agent_001", MessageType.STATUS_UPDATE, {"kind": "state", "state": "parked"})
+    orders = [("agent_001", {"command": "park"})]
+    assert [order for order in team.bus.orders if order[0] == "agent_001"] == orders
+    (shown,) = team.answer(team.call("agent_000", "list_agents"))["agents"]
+    assert (shown["name"], shown["state"]) == ("agent_001", "idle")
+    team.call("agent_000", "send_message", to="agent_001", text="x")
+    assert team.bus.orders[-1] == ("agent_001", {"command": "wake"})
+    team.close()
+
+
+def test_who_asks_a_parked_agent_is_answered_by_it(tmp_path: Path) -> None:
+    team = Team(tmp_path, park_after_s=60)
+    team.begin("agent_000")
+    team.say("agent_001", MessageType.STATUS_UPDATE, {"kind": "state", "state": "parked"})
+    call = team.ask("agent_000", "agent_001")
+    assert team.bus.given["agent_001"]["task"]["is_ask"]
+    team.finish("agent_001", "because")
+    assert team.answer(call) == {"answer": "because"}
+    team.close()
 
 
 def test_who_asked_whom_is_on_record(team: Team) -> None:

@@ -80,8 +80,11 @@ def container_of(agents: Mapping[str, Mapping[str, Any]], agent: str) -> str:
         known = ", ".join(sorted(agents)) or "none"
         raise NoContainer(agent, f"the service has no such agent; it has: {known}")
     container = agents[agent].get("container")
+    state = agents[agent].get("state", "in an unknown state")
+    if state in ("parking", "parked"):
+        wake = f"wake it with `understudy resume {agent}`, or give it a task"
+        raise NoContainer(agent, f"it is parked: idle, and nothing runs in a container; {wake}")
     if not container:
-        state = agents[agent].get("state", "in an unknown state")
         raise NoContainer(agent, f"it has no container now (it is {state}); try again later")
     return str(container)
 

@@ -7,6 +7,8 @@ import click
 from understudy.cli.common import config_options, json_option, print_json, read_config
 from understudy.cli.service import need_service
 
+_RESUMED = {"changed": "takes tasks again", "woken": "makes its container ready"}
+
 
 @click.command()
 @config_options
@@ -95,7 +97,7 @@ def suspend(
 @config_options
 @json_option
 def resume(agent: str, config_path: str | None, settings: tuple[str, ...], as_json: bool) -> int:
-    """Give AGENT tasks again.
+    """Give AGENT tasks again; one that is parked makes its container ready.
 
     \b
     Example: understudy resume agent_000
@@ -105,5 +107,6 @@ def resume(agent: str, config_path: str | None, settings: tuple[str, ...], as_js
     if as_json:
         print_json(answer)
     else:
-        click.echo(f"{agent} {'takes tasks again' if answer['changed'] else 'was not suspended'}")
+        did = [text for key, text in _RESUMED.items() if answer[key]]
+        click.echo(f"{agent} {' and '.join(did) or 'was not suspended'}")
     return 0

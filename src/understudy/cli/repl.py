@@ -29,7 +29,7 @@ status                      agents and queue
 tree                        supervisors and what they keep alive
 restart AGENT               end it in good order and start it again
 suspend AGENT [now]         give it no more tasks; with now, end its turn
-resume AGENT                give it tasks again
+resume AGENT                give it tasks again; wakes one that is parked
 approve TASK, deny TASK     answer the oldest call that the task asks for
 answer TASK TEXT            refuse it, and tell the agent what to do instead
 task TYPE DESCRIPTION       run a task; files of the current folder follow as @FILE words;

@@ -161,7 +161,7 @@ def logs(
     """Show what happened to a task, or to an agent or service (agent_000, gateway).
 
     Of an agent: its tasks, and its own life: starting, ready, exited, restarting, gave_up,
-    suspended, resumed.
+    suspended, resumed, parked, woken.
 
     \b
     Example: understudy logs -f agent_000
