@@ -96,6 +96,20 @@ def test_tools_and_thoughts_are_streamed_in_one_answer() -> None:
     play(scene)
 
 
+def test_no_id_is_given_out_by_two_servers() -> None:
+    """As in a conversation that goes on after the server was started again."""
+    given: list[str] = []
+
+    async def scene(client: Client) -> None:
+        events = await client.events([{"tool": "Bash", "input": {"command": "id"}}])
+        blocks = [event["content_block"] for event in events if "content_block" in event]
+        given.extend([events[0]["message"]["id"], blocks[0]["id"]])
+
+    play(scene)
+    play(scene)
+    assert len(set(given)) == 4
+
+
 def test_an_answer_may_come_in_one_piece_and_name_the_tool_result() -> None:
     async def scene(client: Client) -> None:
         content = [{"type": "tool_result", "content": [{"type": "text", "text": "42"}]}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 import socket
 import struct
 import time
@@ -41,6 +42,7 @@ class Player:
         note: told what happened besides the answer, for the record.
         sleep: waits some seconds.
         clock: monotonic seconds.
+        series: a part of every id that is given out; None makes one.
     """
 
     def __init__(
@@ -49,11 +51,15 @@ class Player:
         *,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        series: str | None = None,
     ) -> None:
         self._note = note
         self._sleep = sleep
         self._clock = clock
         self._ids = itertools.count(1)
+        # The CLI takes a call with the id of an older one for that one, and forgets its result: a
+        # server that is started in the middle of a conversation must not begin at 1 again.
+        self._series = series or secrets.token_hex(4)
 
     async def play(
         self,
@@ -197,7 +203,7 @@ class Player:
             request.transport.close()
 
     def _new_id(self, prefix: str) -> str:
-        return f"{prefix}{next(self._ids)}"
+        return f"{prefix}{self._series}_{next(self._ids)}"
 
 
 def _reset(request: web.BaseRequest) -> None:
