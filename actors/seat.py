@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from .claude import ClaudeClient, ClaudeError
 from .claude.argv import CLI_ENV, CliRole, cli_argv
 from .claude.tools import BUS, tool_names
-from .claude.trace import PROJECT_PARTS
 from .claude.transcript import leftovers, settle_and_archive
+from .claude.transcript_file import PROJECT_PARTS
 from .places import Places
 from .podman import Container, ContainerSpec, container_name, run_podman
 from .podman.argv import with_egress

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from .claude import ClaudeError
+from .claude.resume_point import move_forward
 from .claude.trace import Trace, read_trace, transcript_size
 from .failure import POLICIES, FailureKind
 from .places import is_name
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from .places import Places
     from .tasks.rows import Conversation
     from .tasks.task import Task, TaskResult
+
+_log = logging.getLogger(__name__)
 
 # What becomes of a task's place after a run: it is kept for a task that names its context, left for
 # the next run of the same task, or removed.
@@ -68,7 +72,7 @@ def take_up(
 
     Raises:
         ContextGone: the context that the task names is not there.
-        OSError: they cannot be made.
+        OSError: they cannot be made, or the conversation's transcript cannot be written.
     """
     session_id, place = conversation.session_id, conversation.place
     continues = task is not None and task.context_id is not None
@@ -83,6 +87,8 @@ def take_up(
         except WorkspaceError:
             found = None
         else:
+            if move_forward(workspace.home_dir, session_id):
+                _log.info("%s would have gone on from an older message", session_id)
             return found
     if continues:
         raise ContextGone(session_id)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from understudy.actors.claude.trace import PROJECT_PARTS, read_trace, transcript_size
+from understudy.actors.claude.trace import read_trace, transcript_size
+from understudy.actors.claude.transcript_file import PROJECT_PARTS
 
 SESSION = "s"
 
