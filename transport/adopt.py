@@ -10,7 +10,7 @@ import pykka
 from pykka.messages import ProxyGetAttr
 
 from .future import AskFuture
-from .inbox import ActorInbox
+from .inbox import LANE_RECORD, ActorInbox
 from .mailbox_spec import DEFAULT_SPEC, MailboxSpec
 from .pykka_parts import Envelope
 
@@ -141,11 +141,26 @@ class MailboxActor(pykka.ThreadingActor):
         inbox = cast("ActorInbox", self.actor_inbox)
         told, control = inbox.told(), inbox.control
         take = told.popleft
-        while told and not control and told[0].__class__ is dict and not inbox.is_stopped:
-            message = take()
+        while told and not control and not inbox.is_stopped:
+            item = told[0]
+            if item.__class__ is list:
+                # As `ActorInbox.get`, in place.
+                if len(item) != LANE_RECORD or item[3].__class__ is not dict:
+                    return
+                take()
+                port = item[0]
+                port.used += 1
+                port.used_bytes += item[1]
+                if port.used >= port.quantum or port.used_bytes >= port.quantum_bytes:
+                    port.grant()
+                item = item[3]
+            elif item.__class__ is dict:
+                take()
+            else:
+                return
             if inbox.blocked:
                 inbox.let_in()
-            self.on_receive(message)
+            self.on_receive(item)
 
     @staticmethod
     def _create_future() -> pykka.Future[Any]:

@@ -29,7 +29,7 @@ _LET_IN = 256
 """Held senders go on when there is room for so many: for each one, threads would change places."""
 _WRAPPED = frozenset((list, Envelope, ActorStop))
 """Messages of these classes go in an envelope: in a mailbox they mean something by themselves."""
-_LANE_RECORD = 4
+LANE_RECORD = 4
 """Fields of a record that is told; one that is asked has more."""
 _NOTHING: deque[Any] = deque()
 """Not for putting into."""
@@ -226,7 +226,7 @@ class ActorInbox(Waiter):
             if port.used >= port.quantum or port.used_bytes >= port.quantum_bytes:
                 port.grant()
             slot.message = item[3]
-            if len(item) > _LANE_RECORD and not self._take_request(item):
+            if len(item) > LANE_RECORD and not self._take_request(item):
                 continue
             return slot
 
@@ -273,7 +273,7 @@ class ActorInbox(Waiter):
     def call_chain(self) -> tuple[str, ...]:
         """Who waits for what the actor does now, itself last."""
         record = self._record
-        if record is None or len(record) <= _LANE_RECORD + 2 or record[5] < self._clock():
+        if record is None or len(record) <= LANE_RECORD + 2 or record[5] < self._clock():
             return (self.owner_key,)
         return (*record[6], self.owner_key)
 
@@ -284,7 +284,7 @@ class ActorInbox(Waiter):
                 items: list[Any] = [self._record, *self._ordinary]
             except RuntimeError:  # somebody put or took meanwhile
                 continue
-            asked = [i for i in items if i.__class__ is list and len(i) > _LANE_RECORD]
+            asked = [i for i in items if i.__class__ is list and len(i) > LANE_RECORD]
             return any(i[4] == corr and i[0].session.peer == peer for i in asked)
 
     def _expect(self, reply: Any) -> None:
@@ -355,7 +355,7 @@ class ActorInbox(Waiter):
         if item.__class__ is list:
             port, size_bytes = item[0], item[1]
             port.give_back(size_bytes)
-            reply = port.reply(item[4], item[5]) if len(item) > _LANE_RECORD else None
+            reply = port.reply(item[4], item[5]) if len(item) > LANE_RECORD else None
         else:
             reply = item.reply_to if item.__class__ is Envelope else None
         if message.__class__ is ActorStop:
