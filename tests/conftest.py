@@ -70,7 +70,7 @@ def _settles(condition: Callable[[], bool]) -> bool:
 
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail the test that leaves a process, a thread or a descriptor."""
+    """Fail the test that leaves a process, a thread, a descriptor or a container."""
     children, threads, descriptors = _children(), _threads(), _descriptors()
     yield
     if not _settles(lambda: not (_threads() - threads)):
@@ -79,9 +79,10 @@ def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail(f"processes left: {[_command(p) for p in _children() - children]}")
     if not _settles(lambda: not (_descriptors().items() - descriptors.items())):
         pytest.fail(f"descriptors left: {_descriptors().items() - descriptors.items()}")
-    podman = request.node.get_closest_marker("podman")
-    if podman and not _settles(lambda: not _containers()):
-        pytest.fail(f"containers left: {_containers()}")
+    if request.node.get_closest_marker("podman") and not _settles(lambda: not _containers()):
+        left = _containers()
+        _CONTAINERS_KNOWN.update(left)  # one test is to blame, not each that comes after it
+        pytest.fail(f"containers left: {sorted(left)}")
 
 
 def _command(process: psutil.Process) -> str:
@@ -91,13 +92,22 @@ def _command(process: psutil.Process) -> str:
         return repr(process)
 
 
-def _containers() -> list[str]:
-    """The containers of ours that are left, by name.
+def _containers() -> set[str]:
+    """The containers of ours that these tests left, by name.
 
     Those whose owner lives and is not ours are another run's.
     """
+    ours = {process.pid for process in psutil.Process().children(recursive=True)} | {os.getpid()}
+    return {
+        name
+        for name, owner in _owners_of_containers().items()
+        if name not in _CONTAINERS_KNOWN and (owner in ours or not psutil.pid_exists(owner))
+    }
+
+
+def _owners_of_containers() -> dict[str, int]:
     if shutil.which("podman") is None:
-        return []
+        return {}
     done = subprocess.run(
         ["podman", "ps", "-a", "--filter", "label=understudy.run", "--format", "json"],
         capture_output=True,
@@ -105,13 +115,15 @@ def _containers() -> list[str]:
         timeout=60,
         check=False,
     )
-    ours = {process.pid for process in psutil.Process().children(recursive=True)} | {os.getpid()}
-    found: list[str] = []
-    for container in json.loads(done.stdout or "[]"):
-        owner = int(container["Labels"].get("understudy.owner_pid", 0))
-        if owner in ours or not psutil.pid_exists(owner):
-            found += container["Names"]
-    return found
+    return {
+        name: int(container["Labels"].get("understudy.owner_pid", 0))
+        for container in json.loads(done.stdout or "[]")
+        for name in container["Names"]
+    }
+
+
+# What was there before is not these tests' doing.
+_CONTAINERS_KNOWN = set(_owners_of_containers())
 
 
 @pytest.fixture

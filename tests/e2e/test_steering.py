@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.podman
 
 SLOW = '@@ [{"delay": 3, "text": "done at last"}] @@'
+# Longer than the three commands that the test gives meanwhile, on a busy machine too.
+SLOWER = '@@ [{"delay": 8, "text": "done at last"}] @@'
 
 
 def tree(program: Program) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def test_a_suspended_agent_takes_no_task_until_it_goes_on(
     program: Program, until: Callable[..., Any]
 ) -> None:
     service = program.serve("--fake", "--agents", "1")
-    task_id = program.run("submit", SLOW).out.strip()
+    task_id = program.run("submit", SLOWER).out.strip()
     until(lambda: agent(program)["state"] == "busy")
     process = agent(program)["pid"]
     assert program.run("suspend", "agent_000").code == 0

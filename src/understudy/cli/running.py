@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
 
@@ -29,48 +29,51 @@ if TYPE_CHECKING:
     from understudy.sessions import Session
 
 
-def make_tasks(
-    description: str,
-    task_type: str,
-    files: tuple[str, ...],
-    repo: str | None,
-    *,
-    each: bool,
-    timeout: float,
-    priority: int,
-    deadline: float | None = None,
-    committed: bool = False,
-    untracked: bool = False,
-    role: str | None = None,
-    agent: str | None = None,
-) -> tuple[list[Task], dict[str, str]]:
-    """The tasks that the options describe, and a short title for each.
+class TaskOptions(TypedDict):
+    """What `task_options` hands to a command. Times are in seconds, `deadline` from now on."""
 
-    `deadline` is in seconds from now.
-    """
-    text = read_description(description)
+    description: str
+    task_type: str
+    role: str | None
+    agent: str | None
+    files: tuple[str, ...]
+    repo: str | None
+    committed: bool
+    untracked: bool
+    each: bool
+    timeout: float | None
+    deadline: float | None
+    priority: int
+
+
+def make_tasks(options: TaskOptions, *, usual_timeout: float) -> tuple[list[Task], dict[str, str]]:
+    """The tasks that the options describe, and a short title for each."""
+    files, repo, deadline = options["files"], options["repo"], options["deadline"]
+    text = read_description(options["description"])
     if not text and not files and repo is None:
         raise click.UsageError("say what to do: give a DESCRIPTION, --file or --repo")
     where = os.path.abspath(repo or os.curdir) if repo or files else None  # noqa: PTH100 - a string on the wire
-    groups = [[name] for name in files] if each and files else [list(files)]
+    groups = [[name] for name in files] if options["each"] and files else [list(files)]
     tasks = [
         Task(
-            task_type=task_type,
+            task_type=options["task_type"],
             description=text,
             files=group,
-            priority=priority,
-            timeout=timeout,
+            priority=options["priority"],
+            timeout=usual_timeout if options["timeout"] is None else options["timeout"],
             deadline=None if deadline is None else time.time() + deadline,
             repo=where,
-            include_uncommitted=not committed,
-            include_untracked=untracked,
-            role=role,
-            agent=agent,
+            include_uncommitted=not options["committed"],
+            include_untracked=options["untracked"],
+            role=options["role"],
+            agent=options["agent"],
         )
         for group in groups
     ]
     titles = {
-        task.task_id: (task.files[0] if len(task.files) == 1 else f"{task_type} {task.task_id[:8]}")
+        task.task_id: task.files[0]
+        if len(task.files) == 1
+        else f"{task.task_type} {task.task_id[:8]}"
         for task in tasks
     }
     return tasks, titles
@@ -157,24 +160,13 @@ def run_in(
 @config_options
 @json_option
 def run(
-    description: str,
-    task_type: str,
-    role: str | None,
-    agent: str | None,
-    files: tuple[str, ...],
-    repo: str | None,
-    committed: bool,
-    untracked: bool,
-    each: bool,
-    timeout: float | None,
-    deadline: float | None,
-    priority: int,
     agents: int | None,
     fake: bool | None,
     embedded: bool,
     config_path: str | None,
     settings: tuple[str, ...],
     as_json: bool,
+    **options: Unpack[TaskOptions],
 ) -> int:
     """Run a task and show its result.
 
@@ -183,24 +175,11 @@ def run(
     """
     flags: dict[str, Any] = {"gateway__scripted_model": fake or None}
     config = read_config(config_path, settings, **flags)
-    limit = timeout if timeout is not None else config.settings.orchestrator.task_timeout
-    tasks, titles = make_tasks(
-        description,
-        task_type,
-        files,
-        repo,
-        each=each,
-        timeout=limit,
-        deadline=deadline,
-        priority=priority,
-        committed=committed,
-        untracked=untracked,
-        role=role,
-        agent=agent,
-    )
+    usual = config.settings.orchestrator.task_timeout
+    tasks, titles = make_tasks(options, usual_timeout=usual)
     for task in tasks:
         task.check(priority_levels=config.settings.task_queue.priority_levels)
-    flags["agent__warm_for"] = task_type
+    flags["agent__warm_for"] = options["task_type"]
     most = config.settings.orchestrator.num_agents
     wanted = agents if agents is not None else min(len(tasks), most)
     flags["orchestrator__num_agents"] = wanted
@@ -217,41 +196,17 @@ def run(
 @config_options
 @json_option
 def submit(
-    description: str,
-    task_type: str,
-    role: str | None,
-    agent: str | None,
-    files: tuple[str, ...],
-    repo: str | None,
-    committed: bool,
-    untracked: bool,
-    each: bool,
-    timeout: float | None,
-    deadline: float | None,
-    priority: int,
     config_path: str | None,
     settings: tuple[str, ...],
     as_json: bool,
+    **options: Unpack[TaskOptions],
 ) -> int:
     """Give a task to the service and return at once; prints its id."""
     from understudy.cli.service import need_service  # noqa: PLC0415 - the transport, when it is needed
 
     config = read_config(config_path, settings)
-    limit = timeout if timeout is not None else config.settings.orchestrator.task_timeout
-    tasks, _ = make_tasks(
-        description,
-        task_type,
-        files,
-        repo,
-        each=each,
-        timeout=limit,
-        deadline=deadline,
-        priority=priority,
-        committed=committed,
-        untracked=untracked,
-        role=role,
-        agent=agent,
-    )
+    usual = config.settings.orchestrator.task_timeout
+    tasks, _ = make_tasks(options, usual_timeout=usual)
     with need_service(config) as client:
         answer = client.call("submit", tasks=[task.to_wire() for task in tasks])
     if as_json:
