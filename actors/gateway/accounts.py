@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _PRIORITY = 5
 _OK = 200
+_USUAL_SPEED = (None, "standard")
+_USUAL_PLACE = (None, "global")
 # The largest context of a model. Who asks for more is refused by the API, and must not be able to
 # use up a budget by hanging up before.
 _MOST_OUTPUT = 1_000_000
@@ -35,6 +37,8 @@ class Wants(msgspec.Struct):
     model: str | None = None
     stream: bool = False
     max_tokens: int = 0
+    speed: str | None = None
+    inference_geo: str | None = None
 
     @classmethod
     def of(cls, body: bytes) -> Wants:
@@ -45,6 +49,19 @@ class Wants(msgspec.Struct):
             return cls()
         wants.max_tokens = min(max(0, wants.max_tokens), _MOST_OUTPUT)
         return wants
+
+    @property
+    def priced_as(self) -> str | None:
+        """The model by whose price it is paid for; None when that is unknown.
+
+        More speed, or a place of one's own choice, costs more than the table says.
+        """
+        is_plain = self.speed in _USUAL_SPEED and self.inference_geo in _USUAL_PLACE
+        return self.model if is_plain else None
+
+    def __str__(self) -> str:
+        more = (("speed", self.speed), ("inference_geo", self.inference_geo))
+        return repr(self.model) + "".join(f", {name} {said!r}" for name, said in more if said)
 
 
 def _caps(data: dict[str, Any]) -> Caps | None:
@@ -154,22 +171,23 @@ class Accounts:
             self._load_task(task_id)
         # A token has one byte at least, so this is more than it can be.
         most_usd = self._prices.most_usd(
-            wants.model, input_tokens=body_bytes, output_tokens=wants.max_tokens
+            wants.priced_as, input_tokens=body_bytes, output_tokens=wants.max_tokens
         )
         caps = (work.caps, *(payer.caps for payer in work.above))
         in_dollars = self._budget.caps_dollars or any(c and c.dollars is not None for c in caps)
         if most_usd is None and in_dollars:
-            text = f"{MARK}: the price of {wants.model!r} is unknown, and the budget is in dollars"
+            text = f"{MARK}: the price of {wants} is unknown, and the budget is in dollars"
             raise OverBudget(text)
         most = Spent(most_usd or 0.0, body_bytes + wants.max_tokens, 1)
         return Ask(account, work.priority, self._clock(), until, body_bytes, most)
 
     def begin(self, ask: Ask, wants: Wants) -> Entry:
         """A try is about to leave: from now on it is on the books."""
-        account, asked_at, model = ask.account, self._wall(), wants.model
-        most = Most(ask.most.tokens, ask.most.dollars if self._prices.knows(model) else None)
+        account, asked_at = ask.account, self._wall()
+        is_priced = self._prices.knows(wants.priced_as)
+        most = Most(ask.most.tokens, ask.most.dollars if is_priced else None)
         ask_id = self._ledger.begin(
-            self._fleet, account.agent_id, account.task_id, model, asked_at, most
+            self._fleet, account.agent_id, account.task_id, wants.model, asked_at, most
         )
         return Entry(ask_id, account, asked_at, self._clock(), wants, most)
 
@@ -201,8 +219,9 @@ class Accounts:
 
     def _cost_usd(self, entry: Entry, usage: Usage) -> float | None:
         # A name that was asked for may stand for another; what was asked for has a price then.
-        is_known = self._prices.knows(usage.model)
-        return self._prices.cost_usd(usage.model if is_known else entry.wants.model, usage)
+        asked = entry.wants.priced_as
+        is_known = asked is not None and self._prices.knows(usage.model)
+        return self._prices.cost_usd(usage.model if is_known else asked, usage)
 
     def _most_of(self, entry: Entry, usage: Usage) -> Most:
         """An answer that has begun has told its input; it may write what was asked for."""

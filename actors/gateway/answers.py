@@ -46,6 +46,12 @@ def too_large(limit_bytes: int) -> web.Response:
     return api_error(413, "request_too_large", text)
 
 
+def head_too_large(limit_bytes: int) -> web.Response:
+    """The answer to a head over the limit."""
+    text = f"the head of the request is over the gateway's limit of {limit_bytes} bytes"
+    return api_error(431, "invalid_request_error", text)
+
+
 def too_slow(limit_s: float) -> web.Response:
     """The answer to a body that does not arrive."""
     text = f"the request did not arrive within the gateway's limit of {limit_s:g} s"

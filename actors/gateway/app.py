@@ -12,6 +12,7 @@ from .accounts import Wants
 from .budget import OverBudget
 from .counting import COUNT_TOKENS, count_tokens
 from .exchange import Exchange
+from .guarding import MAX_HEAD_BYTES, head_bytes
 from .ledger_file import LedgerError
 from .outward import ReachesOut, plain_body
 from .patience import Patience
@@ -34,7 +35,7 @@ _BODY_S = 60.0
 
 
 class _BadBody(Exception):
-    """A body cannot be taken."""
+    """A body, or the head before it, cannot be taken."""
 
     def __init__(self, answer: web.Response) -> None:
         super().__init__(answer)
@@ -94,6 +95,8 @@ class AgentApp:
         Raises:
             _BadBody: it is too large or too slow, or takes too much room beside the others.
         """
+        if head_bytes(request) > MAX_HEAD_BYTES:
+            raise _BadBody(answers.head_too_large(MAX_HEAD_BYTES))
         if (request.content_length or 0) > self._max_body_bytes:
             raise _BadBody(answers.too_large(self._max_body_bytes))
         body = bytearray()

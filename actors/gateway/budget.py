@@ -2,12 +2,13 @@
 
 A request passes while what is spent, and the most that the requests on their way may still cost,
 is below every cap. Near a cap requests therefore go one by one, and what is spent ends above a cap
-by one request at most. What time they take nobody can know: there it is one for each agent.
+by one request at most. How long one takes at most nobody knows: it is taken for the longest so far.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,8 @@ class Budget:
         self._agents: dict[str, _Purse] = {}
         self._tasks: dict[str, _Purse] = {}
         self._recent: deque[tuple[float, str, Spent]] = deque()
+        # Before the first answer there is no knowing: one goes alone where time is limited.
+        self._longest_s = math.inf
 
     @property
     def caps_dollars(self) -> bool:
@@ -171,6 +174,7 @@ class Budget:
 
         With none on its way it may: that is the one request by which a cap may be passed.
         """
+        most = self._with_time(most)
         return all(
             not purse.reserved or caps.would_pass(purse.at_most, most)
             for _, _, caps, purse in self._scopes(account)
@@ -178,6 +182,7 @@ class Budget:
 
     def reserve(self, number: int, account: Account, most: Spent) -> None:
         """That request goes, and may cost so much."""
+        most = self._with_time(most)
         for _, _, _, purse in self._scopes(account):
             purse.reserved[number] = most
 
@@ -196,9 +201,15 @@ class Budget:
                 self._tasks[payer.task_id].spent += spent
 
     def _count(self, asked_at: float, agent_id: str, spent: Spent) -> None:
+        if spent.turns and not spent.cut:
+            known_s = self._longest_s if math.isfinite(self._longest_s) else 0.0
+            self._longest_s = max(known_s, spent.seconds)
         self._recent.append((asked_at, agent_id, spent))
         self._fleet.spent += spent
         self._agent(agent_id).spent += spent
+
+    def _with_time(self, most: Spent) -> Spent:
+        return dataclasses.replace(most, seconds=self._longest_s)
 
     def _expire(self, now: float) -> None:
         while self._recent and self._recent[0][0] < now - self._plan.window_s:

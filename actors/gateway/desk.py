@@ -42,6 +42,7 @@ class Desk:
         head_s: how long the API may take to begin an answer.
         patience_s: after that time without an answer, a stream is begun with pings.
         ping_s: between two pings.
+        unread_s: how long an agent may leave an answer unread.
     """
 
     upstream: UpstreamClient
@@ -53,6 +54,7 @@ class Desk:
     head_s: float = 120.0
     patience_s: float = _PATIENCE_S
     ping_s: float = 10.0
+    unread_s: float = 600.0
 
 
 @dataclass(frozen=True)

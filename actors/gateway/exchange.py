@@ -160,7 +160,7 @@ class Exchange:
                 # Its input is known, and will be paid for whatever happens next.
                 is_begun = True
                 self._note(entry, "open")
-            await response.write(piece)
+            await self._write(response, piece)
 
     async def _whole(
         self,
@@ -176,11 +176,16 @@ class Exchange:
             if len(body) <= _MAX_JSON_BYTES:
                 body += piece
             if last:
-                await response.write(last)
+                await self._write(response, last)
             last = piece
         self.meter.feed_json(bytes(body))
         self._measured(permit, entry)
-        await response.write(last)
+        await self._write(response, last)
+
+    async def _write(self, response: web.StreamResponse, piece: bytes) -> None:
+        # Who reads nothing would hold what is reserved of the fleet's budget for ever.
+        async with asyncio.timeout(self.desk.unread_s):
+            await response.write(piece)
 
     def _measured(self, permit: Permit, entry: Entry) -> None:
         """The answer is whole: its cost is known and written down."""

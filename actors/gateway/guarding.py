@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 # One CLI keeps one connection; a few more are for its sub-agents and for those about to close.
 MAX_CONNECTIONS = 64
 _HEAD_S = 10.0
-_MAX_HEAD_BYTES = 256 << 10
+MAX_HEAD_BYTES = 256 << 10
+
+
+def head_bytes(request: web.BaseRequest) -> int:
+    """The size of a head; one that ends in the piece that goes over the limit gets so far."""
+    return sum(len(name) + len(value) for name, value in request.raw_headers)
 
 
 class _GuardedHandler(RequestHandler):
@@ -47,7 +52,7 @@ class _GuardedHandler(RequestHandler):
             self._release()
             return
         self._guard_bytes += len(data)
-        if self._guard_bytes > _MAX_HEAD_BYTES:
+        if self._guard_bytes > MAX_HEAD_BYTES:
             self._drop()
         elif self._guard_timer is None:
             self._guard_timer = self._loop.call_later(self._head_s, self._drop)

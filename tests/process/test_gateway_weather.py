@@ -21,9 +21,11 @@ from understudy.actors.gateway.budget import BudgetPlan, Caps
 from understudy.actors.gateway.client import UpstreamClient
 from understudy.actors.gateway.desk import Desk, DeskPlan, make_desk
 from understudy.actors.gateway.doors import Doors
+from understudy.actors.gateway.from_settings import desk_args
 from understudy.actors.gateway.guarding import MAX_CONNECTIONS, GuardedServer
 from understudy.actors.gateway.ledger import Ledger, Spent
 from understudy.actors.gateway.prices import load_prices
+from understudy.config import load
 from understudy.fakeapi import FakeApiThread
 
 LIMIT_S = 30.0
@@ -186,6 +188,40 @@ def test_one_more_than_the_line_holds_is_refused(tmp_path: Path) -> None:
         run(scene)
 
 
+def test_what_the_api_asks_to_wait_is_waited_by_those_that_it_did_not_tell(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with world(tmp_path, api.url) as here:
+            told = asyncio.ensure_future(here.ask("a"))
+            await until(lambda: events(api.requests)["refused"] == 1)
+            assert await here.ask_all(4, "bc") == {200: 4}
+            assert (await told)[0] == 200
+        first, *later = [entry["t"] for entry in api.requests if entry["ev"] == "request"]
+        assert min(later) >= first + 1.0
+
+    with FakeApiThread({"storm": {"status": 429, "seconds": 0.5, "retry_after": 1}}) as api:
+        run(scene)
+
+
+def test_the_more_urgent_task_goes_first_and_its_agents_take_turns(tmp_path: Path) -> None:
+    async def ask(here: World, agent_id: str) -> None:
+        messages = [{"role": "user", "content": f'@@ [{{"text": "{agent_id}"}}] @@'}]
+        assert (await here.ask(agent_id, messages=messages))[0] == 200
+
+    async def scene() -> None:
+        async with world(tmp_path, api.url, agents="abcz") as here:
+            for agent_id, priority in (("a", 2), ("b", 2), ("c", 9)):
+                here.desk.accounts.assign(agent_id, {"task_id": agent_id, "priority": priority})
+            # The first answer teaches that there is one request for each 0.2 s.
+            await ask(here, "z")
+            asked = [asyncio.ensure_future(ask(here, agent_id)) for agent_id in "aaabbbcc"]
+            await asyncio.gather(*asked)
+        said = "".join(entry["step"]["text"] for entry in api.requests)
+        assert said in ("zccababab", "zccbababa")
+
+    with FakeApiThread({"limits": {"requests_per_minute": 300, "burst": 0.003}}) as api:
+        run(scene)
+
+
 # -- weather ----------------------------------------------------------------------------------
 
 
@@ -341,15 +377,57 @@ def test_a_task_over_its_budget_is_refused_and_the_api_not_asked(tmp_path: Path)
         run(scene)
 
 
-def test_agents_at_once_pass_the_fleets_budget_by_no_more_than_one_answer(tmp_path: Path) -> None:
-    plan = BudgetPlan(fleet=Caps(tokens=40))
+@pytest.mark.parametrize(
+    ("caps", "whole"),
+    [
+        # Each answer has 15 tokens, costs 0.000105 dollars and takes 0.2 s; at most it could be
+        # far more, but for the time.
+        (Caps(tokens=40), 3),
+        (Caps(dollars=0.0003), 3),
+        (Caps(turns=4), 4),
+        (Caps(seconds=0.5), 3),
+    ],
+    ids=["tokens", "dollars", "turns", "seconds"],
+)
+def test_ten_agents_at_once_pass_the_fleets_budget_by_no_more_than_one_answer(
+    tmp_path: Path, caps: Caps, whole: int
+) -> None:
+    say = [{"role": "user", "content": '@@ [{"text": "hello", "delay": 0.2}] @@'}]
 
     async def scene() -> None:
-        async with world(tmp_path, api.url, budget=plan) as here:
-            # Each answer has 15 tokens; what they may have at most is far more.
-            statuses = await here.ask_all(12)
-            assert statuses == {200: 3, 402: 9}
-            assert here.spent().tokens == 45
+        ten = "abcdefghij"
+        async with world(tmp_path, api.url, agents=ten, budget=BudgetPlan(fleet=caps)) as here:
+            asked = asyncio.ensure_future(here.ask_all(20, ten, messages=say))
+            await until(lambda: "budget" in here.waited_for() or asked.done())
+            assert await asked == {200: whole, 402: 20 - whole}
+            assert here.spent().tokens == 15 * whole
+
+    with FakeApiThread() as api:
+        run(scene)
+
+
+@pytest.mark.parametrize("scope", ["task", "agent", "fleet"])
+@pytest.mark.parametrize(
+    ("unit", "cap"), [("dollars", 0.0001), ("tokens", 15), ("turns", 1), ("seconds", 0.001)]
+)
+def test_each_of_the_twelve_budgets_of_the_configuration_is_kept(
+    tmp_path: Path, scope: str, unit: str, cap: float
+) -> None:
+    name = f"budget.{scope}_{unit}"
+    settings = load(overrides={"agent.model": HELLO["model"], name: cap}).settings
+    plan = DeskPlan.from_args(desk_args(settings, tmp_path, "test"))
+
+    async def scene() -> None:
+        async with world(tmp_path, api.url, budget=plan.budget) as here:
+            here.desk.accounts.assign("a", {"task_id": "t1", "priority": 5})
+            assert (await here.ask())[0] == 200
+            status, said = await here.ask()
+            assert status == 402
+            assert f"({name})" in said
+            # Another agent with another task pays only for what is the fleet's.
+            here.desk.accounts.assign("b", {"task_id": "t2", "priority": 5})
+            assert (await here.ask("b"))[0] == (402 if scope == "fleet" else 200)
+        assert events(api.requests)["request"] == (1 if scope == "fleet" else 2)
 
     with FakeApiThread() as api:
         run(scene)
@@ -396,6 +474,44 @@ def test_a_head_that_does_not_end_is_cut_off(
             await asyncio.sleep(0.4)
             assert (await here.ask())[0] == 200
             assert len(api.requests) == 2
+
+    with FakeApiThread() as api:
+        run(scene)
+
+
+def test_a_head_that_is_too_large_is_not_taken(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with world(tmp_path, api.url) as here:
+            path = str(tmp_path / "a.sock")
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"POST /v1/messages HTTP/1.1\r\nHost: x\r\n")
+            lines = b"".join(b"x-%d: %s\r\n" % (n, b"x" * 9000) for n in range(40))
+            writer.write(lines + b"Content-Length: 2\r\n\r\n{}")
+            with contextlib.suppress(ConnectionError):
+                assert b" 200 " not in await asyncio.wait_for(reader.readline(), 10.0)
+            writer.close()
+            assert api.requests == []
+            assert (await here.ask())[0] == 200
+
+    with FakeApiThread() as api:
+        run(scene)
+
+
+def test_an_agent_that_does_not_read_its_answer_is_cut_off(tmp_path: Path) -> None:
+    # More than the sockets and buffers between here and there can hold.
+    step = json.dumps([{"text": "x" * (8 << 20)}])
+    body = json.dumps(
+        HELLO | {"stream": True, "messages": [{"role": "user", "content": f"@@ {step} @@"}]}
+    )
+
+    async def scene() -> None:
+        async with world(tmp_path, api.url, desk={"unread_s": 0.2}) as here:
+            _, writer = await asyncio.open_unix_connection(str(tmp_path / "a.sock"))
+            head = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            writer.write((head + body).encode())
+            await until(lambda: any(each["kind"] == "usage" for each in here.reports))
+            assert here.spent().cut == 1
+            writer.close()
 
     with FakeApiThread() as api:
         run(scene)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -110,6 +111,46 @@ def test_a_cap_is_passed_by_one_request_at_most(
         made.settle(number, payer, 0.0, Spent(tokens=cost))
         total += cost
     assert total < cap + max(1, largest)
+
+
+@given(st.lists(st.floats(0.1, 9.0), min_size=1, max_size=40), st.floats(1.0, 60.0))
+def test_time_is_passed_by_one_answer_and_by_what_takes_longer_than_ever_before(
+    lasts: list[float], cap: float
+) -> None:
+    """Ten agents at once; whoever may go goes, and the one that went first ends first."""
+    made = budget(fleet=Caps(seconds=cap))
+    on_way: list[tuple[int, float]] = []
+    total, longest, surprise = 0.0, 0.0, 0.0
+    for number, last_s in enumerate(lasts):
+        while len(on_way) >= 10 or not goes(made, number):
+            if not on_way:
+                break
+            done, took_s = on_way.pop(0)
+            made.settle(done, Account("agent"), 0.0, Spent(seconds=took_s, turns=1))
+            longest = max(longest, took_s)
+        else:
+            on_way.append((number, last_s))
+            surprise += max(0.0, last_s - longest)
+            total += last_s
+    assert total <= cap + max(lasts) + surprise + 1e-6
+
+
+def goes(made: Budget, number: int) -> bool:
+    """Whether that request may go beside those on their way; then it is one of them."""
+    with contextlib.suppress(OverBudget):
+        made.check(Account("agent"), 0.0)
+        if made.has_room(Account("agent"), Spent()):
+            made.reserve(number, Account("agent"), Spent())
+            return True
+    return False
+
+
+def test_ten_at_once_pass_a_budget_of_time_by_no_more_than_one_answer() -> None:
+    made = budget(fleet=Caps(seconds=30.0))
+    assert [goes(made, number) for number in range(10)] == [True] + [False] * 9
+    made.settle(0, Account("agent"), 0.0, Spent(seconds=4.0, turns=1))
+    # The first one took 4 s: six more of these are certain to fit into the other 26.
+    assert [goes(made, number) for number in range(1, 11)] == [True] * 6 + [False] * 4
 
 
 # -- prices -----------------------------------------------------------------------------------
@@ -318,6 +359,14 @@ def test_a_model_that_answers_under_another_name_costs_what_was_asked_for(tmp_pa
     made.close()
 
 
+def test_an_answer_at_another_speed_has_an_unknown_cost(tmp_path: Path) -> None:
+    made = books(tmp_path / "ledger.db", budget())
+    wants = Wants(MODEL, max_tokens=100, speed="fast")
+    entry = made.begin(made.ask("agent_a", wants, 4000, until=1.0), wants)
+    assert made.note(entry, Usage(100, 10, model=MODEL), 200, "done").unpriced == 1
+    made.close()
+
+
 def test_nobody_uses_up_a_budget_by_what_the_api_would_refuse() -> None:
     assert Wants.of(b'{"max_tokens": 1000000000000}').max_tokens == 1_000_000
     assert Wants.of(b'{"max_tokens": -5}').max_tokens == 0
@@ -352,6 +401,12 @@ def test_a_budget_in_dollars_refuses_a_model_without_a_price(tmp_path: Path) -> 
     made = books(tmp_path / "ledger.db", budget(fleet=Caps(dollars=1.0)))
     with pytest.raises(OverBudget, match="the price of 'mystery' is unknown"):
         made.ask("agent_a", Wants("mystery"), 10, until=1.0)
+    fast = Wants.of(b'{"model": "claude-opus-5-5", "speed": "fast"}')
+    with pytest.raises(OverBudget, match="'claude-opus-5-5', speed 'fast' is unknown"):
+        made.ask("agent_a", fast, 10, until=1.0)
+    there = Wants.of(b'{"model": "claude-opus-5-5", "inference_geo": "us"}')
+    with pytest.raises(OverBudget, match="inference_geo 'us' is unknown"):
+        made.ask("agent_a", there, 10, until=1.0)
     made.close()
     free = books(tmp_path / "ledger.db", budget(fleet=Caps(tokens=1)))
     assert free.ask("agent_a", Wants("mystery"), 10, until=1.0).most.dollars == 0

@@ -26,6 +26,17 @@ def test_a_budget_in_dollars_needs_a_model_with_a_price(tmp_path: Path) -> None:
     assert load(file).settings.budget.fleet_dollars == 2.0
 
 
+def test_a_role_with_a_model_of_its_own_needs_a_price_for_it_too(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    role = "roles:\n  reviewer:\n    tasks: [code_review]\n    model: mystery\n"
+    file.write_text(f"agent:\n  model: claude-sonnet-4-5\nbudget:\n  fleet_dollars: 2\n{role}")
+    with pytest.raises(ConfigurationError, match="'mystery' has no price"):
+        load(file)
+    file.write_text(f"{role}    budget: {{dollars: 2.5}}\n")
+    with pytest.raises(ConfigurationError, match="'mystery' has no price"):
+        load(file)
+
+
 def test_a_budget_in_tokens_needs_no_price() -> None:
     assert load(overrides={"budget.fleet_tokens": 5}).settings.budget.fleet_tokens == 5
 
