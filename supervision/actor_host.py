@@ -46,7 +46,7 @@ def main(context: ChildContext) -> None:
     try:
         positional, named = unpack_arguments(args["arguments"], node.ref)
         running = _start(system, context, actor_class, positional, named)
-        _run(context, node, running)
+        _run(context, running)
     finally:
         system.close()
         node.flush()
@@ -90,13 +90,12 @@ def _start(
         raise SystemExit(error.detail) from error
 
 
-def _run(context: ChildContext, node: Node, running: RunningActor) -> None:
+def _run(context: ChildContext, running: RunningActor) -> None:
     def stop() -> None:
         running.ref.stop(block=False)
 
-    address = node.address(running.ref)
     context.set_liveness(running.ping)
-    context.ready({"address": address.to_wire()})
+    context.ready({"address": running.address.to_wire()})
     context.on_stop(stop)
     running.wait_gone(None)
 

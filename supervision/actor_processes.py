@@ -62,7 +62,9 @@ class ActorProcesses:
             backoff=None if backoff is None else Backoff(**backoff),
         )
         spec = SupervisorSpec(SUPERVISOR_OF + name, children=(child,))
-        self._supervisors[name] = Supervisor.start(spec, self._forks, self._listener)
+        supervisor = self._supervisors[name] = Supervisor.start(spec, self._forks, self._listener)
+        # The registry is the users': who broadcasts or stops all there means their actors.
+        pykka.ActorRegistry.unregister(supervisor)
 
     def stop(self, name: str) -> None:
         """Have it stopped, for good; its events tell when it is gone."""

@@ -288,7 +288,8 @@ class SystemMember(MemberBase):
         except BaseException:
             self._tell_root("release", {"name": claimed["name"]})
             raise
-        address = self._node.address(running.ref)
+        # Not asked for now: it may have stopped since, and be nobody's.
+        address = running.address
         self._tell_root("up", {"name": claimed["name"], "address": address.to_wire()})
         running.on_end(lambda end: self._tell_died(address, end))
         return running.ref
@@ -325,7 +326,7 @@ class SystemMember(MemberBase):
         finally:
             _starting.system = outer
         running.belong_to(self, claimed.get("urn"))
-        self._node.host(running.ref, actor_id=actor_id)
+        running.address = self._node.host(running.ref, actor_id=actor_id)
         self._running[running.ref.actor_urn] = running
         WAIT_TELLER.add(running.ref.actor_urn, f"{self._node.name}/{actor_id}", self)
         running.on_end(lambda _: self._forget(running.ref.actor_urn))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
+from understudy.transport import waiting
 from understudy.transport.adopt import StopEvent, adopt
 from understudy.transport.pykka_parts import Envelope
 
@@ -16,6 +17,8 @@ from .notices import Ping
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from understudy.transport.address import Address
+
 
 class RunningActor:
     """An actor of this process, from its construction to the end of its thread.
@@ -24,9 +27,15 @@ class RunningActor:
         actor_class: a `pykka.ThreadingActor`.
         args, kwargs: for its constructor, which runs in the calling thread.
 
+    Attributes:
+        ref: its ref.
+        address: where it is, once it is hosted.
+
     Raises:
         Exception: what its constructor raised.
     """
+
+    address: Address
 
     def __init__(
         self, actor_class: type[pykka.Actor], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -45,7 +54,7 @@ class RunningActor:
         """Let an `Actor` know its system; with `urn`, be who its last incarnation was."""
         if urn is not None:
             self._actor.actor_urn = self.ref.actor_urn = urn
-            self._inbox.bind(urn, self.ref.actor_stopped)
+            self._inbox.bind(urn, self.ref.actor_stopped, str(self.ref))
         if hasattr(self._actor, "_system"):
             self._actor._system = system  # noqa: SLF001 - an `Actor`'s, which may be a plain one
 
@@ -83,7 +92,7 @@ class RunningActor:
     def _fit_out(self) -> None:
         # On the object and not by a subclass, so that a plain actor's class stays what it is.
         actor, loop, setup = self._actor, self._actor._actor_loop, self._actor._actor_loop_setup  # noqa: SLF001
-        receive = actor._handle_receive  # noqa: SLF001
+        receive, stop = actor._handle_receive, actor._stop  # noqa: SLF001
 
         def run() -> None:
             try:
@@ -106,7 +115,12 @@ class RunningActor:
             return receive(message)
 
         actor._actor_loop, actor._actor_loop_setup = run, set_up  # noqa: SLF001
-        actor._handle_receive = take  # noqa: SLF001
+
+        def end() -> None:
+            stop()
+            waiting.note_fall()
+
+        actor._handle_receive, actor._stop = take, end  # noqa: SLF001
 
 
 def explain_stop(why: str) -> ExitReason:

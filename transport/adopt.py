@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import pykka
 from pykka.messages import ProxyGetAttr
 
+from . import waiting
 from .future import AskFuture
 from .inbox import LANE_RECORD, ActorInbox
 from .mailbox_spec import DEFAULT_SPEC, MailboxSpec
@@ -129,7 +130,7 @@ class MailboxActor(pykka.ThreadingActor):
         inbox = ActorInbox(self.mailbox)
         self.actor_inbox = inbox
         self.actor_stopped = StopEvent(inbox)
-        inbox.bind(self.actor_urn, self.actor_stopped)
+        inbox.bind(self.actor_urn, self.actor_stopped, str(self))
         self._actor_ref = LocalRef(self)
 
     def _take_told(self) -> None:
@@ -161,6 +162,10 @@ class MailboxActor(pykka.ThreadingActor):
             if inbox.blocked:
                 inbox.let_in()
             self.on_receive(item)
+
+    def _stop(self) -> None:
+        super()._stop()
+        waiting.note_fall()
 
     @staticmethod
     def _create_future() -> pykka.Future[Any]:
@@ -200,7 +205,7 @@ def _move(
 ) -> None:
     with old.mutex:
         inbox.take_over(old.queue)
-        inbox.bind(ref.actor_urn, StopEvent.take_over(ref.actor_stopped, inbox))
+        inbox.bind(ref.actor_urn, StopEvent.take_over(ref.actor_stopped, inbox), str(ref))
         actor.actor_inbox = ref.actor_inbox = inbox
         # Who still holds the old queue puts into the new one: Queue.put calls this, locked.
         old._put = inbox.put  # type: ignore[method-assign, assignment]  # noqa: SLF001

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import sys
 import time
 from _thread import allocate_lock, get_ident
@@ -15,6 +16,8 @@ from .waiter import LOCK_PARKING, Parking, Waiter
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+    from pykka._future import GetHookFunc
 
     from .address import Address
     from .remote import RemoteRef
@@ -105,6 +108,16 @@ class AskFuture(Waiter, pykka.Future[Any]):
         if error is None:
             error = RuntimeError("no exception was given") if kind is None else kind()
         self.fail(error if trace is None else error.with_traceback(trace))
+
+    def set_get_hook(self, func: GetHookFunc[Any]) -> None:
+        """Have `get` call this for the answer; see `pykka.Future`.
+
+        Raises:
+            queue.Full: it is set, as pykka's own says.
+        """
+        if self.done:
+            raise queue.Full
+        super().set_get_hook(func)
 
     def fail(self, error: BaseException) -> bool:
         """Let it be this exception; False when it was set already."""

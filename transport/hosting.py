@@ -136,8 +136,7 @@ class Hosting:
         actor = None if hosted is None else hosted.ref._actor_weakref()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as pykka's proxies
         if actor is None:
             raise self.dead_error(actor_id)
-        nobody = cast("pykka.ActorProxy[Any]", object())
-        found = introspect_attrs(root=actor, proxy=nobody)
+        found = introspect_attrs(root=actor, proxy=cast("Any", _ProxyOf(actor)))
         return [[list(path), info.callable, info.traversable] for path, info in found.items()]
 
     def _make_address(
@@ -161,3 +160,21 @@ class Hosting:
                 # Nobody will have that id again; a name is kept, to tell of its next bearer.
                 self._by_id.pop(hosted.actor_id, None)
         self._on_stopped(hosted, reason)
+
+
+class _ProxyOf:
+    """Equal to an actor's proxies, and to nothing else, whatever that thinks of equality.
+
+    pykka leaves out what is a proxy of the actor itself: it would lead round and round.
+    """
+
+    def __init__(self, actor: pykka.Actor) -> None:
+        self._actor = actor
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, pykka.ActorProxy):
+            return False
+        proxy = cast("Any", other)
+        return proxy._actor is self._actor and proxy._attr_path == ()
+
+    __hash__ = None  # type: ignore[assignment]

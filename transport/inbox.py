@@ -78,7 +78,7 @@ class ActorInbox(Waiter):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spec = spec
-        self.name = name
+        self.name = self.owner = name
         self.owner_urn = ""
         self.owner_key = ""
         self.address: Callable[[], Address] | None = None
@@ -104,9 +104,10 @@ class ActorInbox(Waiter):
         self._room = threading.Condition(threading.Lock())
         self.blocked = False
 
-    def bind(self, urn: str, stopped: threading.Event) -> None:
-        """Say whose it is, and how to know that the actor has stopped."""
+    def bind(self, urn: str, stopped: threading.Event, owner: str) -> None:
+        """Say whose it is, in words too, and how to know that the actor has stopped."""
         self.owner_urn = self.owner_key = self.name = urn
+        self.owner = owner
         self._stopped = stopped
 
     def __len__(self) -> int:
@@ -125,7 +126,7 @@ class ActorInbox(Waiter):
             MailboxFull: there is no room (by the policy: at once, or after the waiting time).
         """
         if self.is_stopped:
-            raise ActorDeadError(f"{self.name} not found")
+            raise ActorDeadError(f"{self.owner} not found")
         if message.__class__ in _WRAPPED:
             self.put(Envelope(message))
             return
@@ -347,7 +348,7 @@ class ActorInbox(Waiter):
                 item = (self.control or self._ordinary).popleft()
             except IndexError:
                 return
-            dead = ActorDeadError(f"{self.name} stopped before handling the message")
+            dead = ActorDeadError(f"{self.owner} stopped before handling the message")
             self._refuse(item, "stopped", dead)
 
     def _refuse(self, item: Any, reason: str, error: Exception) -> None:

@@ -12,6 +12,7 @@ from . import waiting, wire
 from .address import class_of
 from .errors import ActorLost, DeadlockError, MailboxFull, PeerTooSlow
 from .future import AskFuture
+from .likeness import Likeness
 from .outlet import LinkClosed, Outlet
 from .ports import to_form
 from .pykka_parts import ActorStop, Envelope
@@ -226,6 +227,14 @@ class RemoteRef(pykka.ActorRef[Any]):
         except (pykka.ActorDeadError, MailboxFull, PeerTooSlow) as error:
             future.fail(error)
 
+    def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
+        """See `pykka.ActorRef.stop`; not for an actor that falls and takes its process along."""
+        if not waiting.is_falling():
+            return super().stop(block=block, timeout=timeout)
+        future = AskFuture()
+        future.set(False)
+        return False if block else future
+
     def proxy(self) -> RemoteProxy:
         """A proxy; the actor's attributes are asked for once, and again for one that is unknown.
 
@@ -233,6 +242,10 @@ class RemoteRef(pykka.ActorRef[Any]):
             ActorDeadError: the actor is gone.
         """
         return RemoteProxy(actor_ref=self)
+
+    def _actor_weakref(self) -> Any:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride, reportIncompatibleMethodOverride]
+        """What pykka's own `ActorProxy`, made of this ref, takes for the actor."""
+        return Likeness(self)
 
     def attributes(self) -> dict[tuple[str, ...], tuple[bool, bool]]:
         """The actor's public attributes: path, whether it can be called, whether traversed."""

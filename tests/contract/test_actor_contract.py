@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import queue
+import re
 import threading
 import time
 import uuid
@@ -76,11 +78,15 @@ class Stage:
     def _start_over_memory(self, *args: Any, **kwargs: Any) -> pykka.ActorRef[Any]:
         here, there = self.nodes
         args = tuple(there.ref(here.address(arg)) for arg in args)
-        local = self.actor_class.start(*args, **kwargs)
+        local: pykka.ActorRef[Any] = self.actor_class.start(*args, **kwargs)
         self.refs.append(local)
-        # Both nodes are in this process; only one ref is to be found.
-        pykka.ActorRegistry.unregister(local)
-        return here.ref(there.host(local))
+        try:
+            local.proxy().ran_on_start.get(timeout=LIMIT_S)
+            # Both nodes are in this process; only one ref is to be found.
+            pykka.ActorRegistry.unregister(local)
+            return here.ref(there.host(local))
+        except pykka.ActorDeadError:
+            return local
 
     def hear(self) -> str:
         return self.heard.get(timeout=LIMIT_S)
@@ -205,6 +211,50 @@ def test_stop_without_block_gives_a_future(ref: pykka.ActorRef[Any]) -> None:
     assert ref.stop(block=False).get(timeout=LIMIT_S) is False
 
 
+def test_an_actor_is_registered_when_its_on_start_runs(ref: pykka.ActorRef[Any]) -> None:
+    assert ref.proxy().was_registered.get(timeout=LIMIT_S) is True
+
+
+def test_an_actor_may_stop_itself_in_on_start(stage: Stage) -> None:
+    ref = stage.start(stage.ear, word="stop in on_start")
+    assert [stage.hear(), stage.hear()] == ["on_start", "on_stop"]
+    wait_dead(ref)
+
+
+def test_an_on_stop_that_fails_ends_the_actor_like_any_other(stage: Stage) -> None:
+    ref = stage.start(stage.ear, word="fail on_stop")
+    assert ref.stop(block=True, timeout=LIMIT_S) is True
+    wait_dead(ref)
+    assert [stage.hear(), stage.hear()] == ["on_start", "on_stop"]
+
+
+def test_an_on_failure_that_fails_ends_the_actor_like_any_other(stage: Stage) -> None:
+    ref = stage.start(stage.ear, word="fail on_failure")
+    ref.tell({"command": "raise", "say": "first"})
+    assert [stage.hear(), stage.hear()] == ["on_start", "on_failure ValueError: first"]
+    wait_dead(ref)
+
+
+def test_an_actor_may_stop_itself_twice(ref: pykka.ActorRef[Any]) -> None:
+    assert ref.ask({"command": "stop twice"}, timeout=LIMIT_S) == "stopping"
+    wait_dead(ref)
+
+
+def test_a_stop_that_waits_behind_a_stop_is_answered(
+    stage: Stage, ref: pykka.ActorRef[Any]
+) -> None:
+    busy = ref.ask({"command": "sleep", "for_s": 0.1}, block=False)
+    assert [stage.hear(), stage.hear()] == ["on_start", "sleeping"]
+    stops = [ref.stop(block=False) for _ in range(3)]
+    assert busy.get(timeout=LIMIT_S) == "slept"
+    assert [stop.get(timeout=LIMIT_S) for stop in stops] == [True, True, True]
+
+
+def test_its_thread_is_named_after_its_class(stage: Stage, ref: pykka.ActorRef[Any]) -> None:
+    _, name = ref.proxy().where().get(timeout=LIMIT_S)
+    assert name.startswith(stage.actor_class.__name__)
+
+
 def test_an_actor_can_stop_itself(stage: Stage, ref: pykka.ActorRef[Any]) -> None:
     assert ref.ask({"command": "stop"}, timeout=LIMIT_S) == "stopping"
     wait_dead(ref)
@@ -225,15 +275,24 @@ def test_what_waits_behind_a_stop_is_answered_as_dead(
 
 
 def test_the_dead_are_asked_and_told_in_vain(dead: pykka.ActorRef[Any]) -> None:
-    with pytest.raises(pykka.ActorDeadError):
+    words = f"^{re.escape(str(dead))} not found$"
+    with pytest.raises(pykka.ActorDeadError, match=words):
         dead.tell("hello?")
-    with pytest.raises(pykka.ActorDeadError):
+    with pytest.raises(pykka.ActorDeadError, match=words):
         dead.ask("hello?", timeout=LIMIT_S)
     future = dead.ask("hello?", block=False)
-    with pytest.raises(pykka.ActorDeadError):
+    with pytest.raises(pykka.ActorDeadError, match=words):
         future.get(timeout=LIMIT_S)
-    with pytest.raises(pykka.ActorDeadError):
+    with pytest.raises(pykka.ActorDeadError, match=words):
         dead.proxy()
+
+
+def test_the_ref_of_the_dead_is_still_found_in_a_proxy(ref: pykka.ActorRef[Any]) -> None:
+    proxy = ref.proxy()
+    ref.stop(block=True, timeout=LIMIT_S)
+    assert proxy.actor_ref is ref
+    with pytest.raises(pykka.ActorDeadError):
+        proxy.add(1).get(timeout=LIMIT_S)
 
 
 # -- identity -------------------------------------------------------------------------------------
@@ -255,6 +314,11 @@ def test_refs_of_one_actor_are_one_ref(ref: pykka.ActorRef[Any]) -> None:
     assert len({same, ref}) == 1
 
 
+def test_a_ref_is_for_messages_and_not_for_pickles(ref: pykka.ActorRef[Any]) -> None:
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pickle.dumps(ref)
+
+
 def test_refs_of_two_actors_differ(stage: Stage) -> None:
     one, other = stage.start(), stage.start()
     assert one != other
@@ -267,8 +331,10 @@ def test_refs_of_two_actors_differ(stage: Stage) -> None:
 def test_the_registry_finds_it_while_it_lives(stage: Stage, ref: pykka.ActorRef[Any]) -> None:
     assert pykka.ActorRegistry.get_by_urn(ref.actor_urn) is ref
     assert ref in pykka.ActorRegistry.get_by_class(stage.actor_class)
+    assert ref in pykka.ActorRegistry.get_by_class(pykka.ThreadingActor)
     assert ref in pykka.ActorRegistry.get_by_class_name(stage.actor_class.__name__)
     assert ref in pykka.ActorRegistry.get_all()
+    assert pykka.ActorRegistry.get_by_urn("urn:uuid:nobody's") is None
     ref.stop(block=True, timeout=LIMIT_S)
     wait_dead(ref)
     ends = time.monotonic() + LIMIT_S
@@ -283,6 +349,23 @@ def test_a_broadcast_reaches_all_of_a_class(stage: Stage) -> None:
     pykka.ActorRegistry.broadcast("by name", stage.actor_class.__name__)
     for ref in refs:
         assert ref.ask({"command": "seen"}, timeout=LIMIT_S) == ["to all", "by name"]
+
+
+def test_a_broadcast_without_a_class_reaches_everybody(stage: Stage) -> None:
+    refs = [stage.start(), stage.start()]
+    pykka.ActorRegistry.broadcast({"event": "to everybody"})
+    assert stage.hear() == "to everybody"
+    for ref in refs:
+        assert ref.ask({"command": "seen"}, timeout=LIMIT_S) == [{"event": "to everybody"}]
+
+
+def test_the_registry_stops_the_latest_first(stage: Stage) -> None:
+    refs = [stage.start(stage.ear, word="last words") for _ in range(3)]
+    assert [stage.hear() for _ in refs] == ["on_start"] * 3
+    # Over memory the ear has a second ref.
+    assert stage.nodes or pykka.ActorRegistry.get_all() == [stage.ear, *refs]
+    assert pykka.ActorRegistry.stop_all(block=True, timeout=LIMIT_S)[:3] == [True] * 3
+    assert [stage.hear() for _ in refs] == [f"{ref.actor_urn} ends" for ref in refs[::-1]]
 
 
 # -- proxies --------------------------------------------------------------------------------------
@@ -334,12 +417,68 @@ def test_a_proxy_sees_attributes_that_came_later(ref: pykka.ActorRef[Any]) -> No
     assert proxy.grown.get(timeout=LIMIT_S) is True
 
 
+def test_a_proxy_calls_methods_that_came_later(ref: pykka.ActorRef[Any]) -> None:
+    proxy = ref.proxy()
+    proxy.grow().get(timeout=LIMIT_S)
+    assert proxy.sing().get(timeout=LIMIT_S) == "la"
+
+
+def test_a_proxy_looks_at_a_property_only_when_it_is_asked_for(ref: pykka.ActorRef[Any]) -> None:
+    proxy = ref.proxy()
+    assert "looked" in dir(ref.proxy())
+    assert proxy.looks.get(timeout=LIMIT_S) == 0
+    assert proxy.looked.get(timeout=LIMIT_S) == 1
+
+
+def test_a_property_that_cannot_be_set_says_so(ref: pykka.ActorRef[Any]) -> None:
+    with pytest.raises(AttributeError):
+        ref.proxy().looked = 3
+    assert ref.is_alive()
+
+
+def test_what_is_not_marked_is_not_traversed(ref: pykka.ActorRef[Any]) -> None:
+    part = ref.proxy().plain_part
+    assert isinstance(part, pykka.Future)
+    assert part.get(timeout=LIMIT_S) == {"deep": 1}
+
+
+def test_a_proxy_that_an_actor_keeps_of_itself_is_not_shown(stage: Stage) -> None:
+    """Nor does an attribute that will not be compared hide the others."""
+    proxy = stage.start(word="mirror").proxy()
+    assert proxy.add(1).get(timeout=LIMIT_S) == 2
+    assert "bristly" in dir(proxy)
+    with pytest.raises(AttributeError, match="no attribute 'mirror'"):
+        _ = proxy.mirror
+
+
+def test_an_actor_may_give_itself_work_by_proxy(stage: Stage, ref: pykka.ActorRef[Any]) -> None:
+    assert stage.hear() == "on_start"
+    ref.proxy().note_later("second").get(timeout=LIMIT_S)
+    assert [stage.hear(), stage.hear()] == ["first", "second"]
+
+
+def test_a_proxy_may_be_made_as_pykka_makes_it(ref: pykka.ActorRef[Any]) -> None:
+    proxy: Any = pykka.ActorProxy(actor_ref=ref)
+    assert proxy.add(2).get(timeout=LIMIT_S) == 3
+    assert proxy.word.get(timeout=LIMIT_S) == "none"
+    assert proxy.player.play("it").get(timeout=LIMIT_S) == "playing it"
+    with pytest.raises(AttributeError):
+        _ = proxy.grown
+    proxy.grow().get(timeout=LIMIT_S)
+    assert proxy.grown.get(timeout=LIMIT_S) is True
+    assert {"add", "word", "player"} <= set(dir(proxy))
+    assert proxy == ref.proxy() == pykka.ActorProxy(actor_ref=ref)
+    assert len({proxy, ref.proxy()}) == 1
+
+
 def test_a_proxy_has_no_private_and_no_unknown_names(ref: pykka.ActorRef[Any]) -> None:
     proxy = ref.proxy()
     with pytest.raises(AttributeError):
         proxy._secret.get(timeout=LIMIT_S)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         proxy.nonsense()
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        proxy.nonsense.defer()
     assert {"add", "word", "player"} <= set(dir(proxy))
 
 
@@ -356,6 +495,8 @@ def test_proxies_of_one_actor_are_equal(stage: Stage, ref: pykka.ActorRef[Any]) 
     assert hash(ref.proxy()) == hash(ref.proxy())
     assert ref.proxy() != stage.start().proxy()
     assert ref.proxy() != ref
+    assert ref.proxy() != ref.proxy().player
+    assert "player" in repr(ref.proxy().player)
     assert str(ref) in repr(ref.proxy())
     assert ref.proxy().actor_ref is ref
 
@@ -390,6 +531,43 @@ def test_a_future_can_be_awaited(ref: pykka.ActorRef[Any]) -> None:
         return await ref.proxy().add(4)
 
     assert asyncio.run(wait()) == 5
+
+
+def test_a_combined_future_has_the_time_limits_of_its_parts(ref: pykka.ActorRef[Any]) -> None:
+    slow = ref.ask({"command": "sleep", "for_s": 0.3}, block=False)
+    combined: list[pykka.Future[Any]] = [
+        slow.map(str),
+        slow.join(slow),
+        slow.filter(bool),
+        slow.reduce(add),
+    ]
+    for future in combined:
+        with pytest.raises(pykka.Timeout):
+            future.get(timeout=0.01)
+    assert slow.map(len).get(timeout=LIMIT_S) == 5
+
+
+def test_what_is_no_list_is_neither_filtered_nor_reduced(ref: pykka.ActorRef[Any]) -> None:
+    number: pykka.Future[Any] = ref.proxy().add(1)
+    for future in (number.filter(bool), number.reduce(add)):
+        with pytest.raises(TypeError, match="iter"):
+            future.get(timeout=LIMIT_S)
+
+
+def test_a_function_is_mapped_over_an_answer_once(ref: pykka.ActorRef[Any]) -> None:
+    calls: list[Any] = []
+    mapped = ref.ask({"key": 1}, block=False).map(calls.append)
+    assert mapped.get(timeout=LIMIT_S) is None
+    assert mapped.get(timeout=LIMIT_S) is None
+    assert calls == [{"key": 1}]
+
+
+def test_an_answer_that_is_there_takes_no_hook(ref: pykka.ActorRef[Any]) -> None:
+    future = ref.ask("there", block=False)
+    assert future.get(timeout=LIMIT_S) == "there"
+    with pytest.raises(queue.Full):
+        future.set_get_hook(lambda _timeout: "other")
+    assert future.get(timeout=LIMIT_S) == "there"
 
 
 def test_a_failure_goes_through_map(ref: pykka.ActorRef[Any]) -> None:
@@ -444,6 +622,24 @@ def test_asks_that_race_with_the_end_are_all_answered(guarded: pykka.ActorRef[An
     assert guarded.actor_stopped.wait(LIMIT_S)
 
 
+def test_one_that_ends_by_a_base_exception_takes_its_process_along_and_no_other(
+    stage: Stage,
+) -> None:
+    ref, other = stage.start(stage.ear), stage.start()
+    assert stage.hear() == "on_start"
+    ref.tell({"command": "raise base"})
+    wait_dead(ref)
+    if not stage.is_remote:
+        # As pykka has it: all actors that the registry has.
+        wait_dead(stage.ear)
+        return
+    assert stage.hear() == "on_stop"
+    while len(stage.system.names()) > 1:
+        time.sleep(0.001)
+    assert stage.ear.is_alive()
+    assert other.ask("still here", timeout=LIMIT_S) == "still here"
+
+
 # -- where ours differ from pykka's, as docs/actors.md says ---------------------------------------
 
 
@@ -487,3 +683,12 @@ def test_an_exception_that_is_not_known_here_comes_with_its_name_and_traceback(
     with pytest.raises(RemoteError, match="Peculiar: indeed") as raised:
         ref.proxy().fail_peculiarly().get(timeout=LIMIT_S)
     assert "fail_peculiarly" in raised.value.traceback_text
+
+
+def test_a_future_does_not_leave_its_process(stage: Stage, ref: pykka.ActorRef[Any]) -> None:
+    answer = ref.proxy().get_future()
+    if stage.is_remote or stage.nodes:
+        with pytest.raises(EncodeError):
+            answer.get(timeout=LIMIT_S)
+    else:
+        assert answer.get(timeout=LIMIT_S).get(timeout=LIMIT_S) == 2

@@ -29,6 +29,15 @@ class Player:
         return f"playing {song}"
 
 
+class Bristly:
+    """Has an opinion on equality."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("compared with nobody")
+
+
 class Behaviour:
     """Says what happens to it to `ear`, an actor that the test holds."""
 
@@ -42,6 +51,9 @@ class Behaviour:
         self.player = Player()
         self._secret = 1
         self.ran_on_start = False
+        self.was_registered = False
+        self.looks = 0
+        self.plain_part = {"deep": 1}
 
     def say(self, event: str) -> None:
         if self.ear is not None:
@@ -49,12 +61,25 @@ class Behaviour:
 
     def on_start(self) -> None:
         self.ran_on_start = True
-        if self.word == "fail on_start":
-            raise ValueError("no start")
+        mine = self.myself()
+        self.was_registered = pykka.ActorRegistry.get_by_urn(mine.actor_urn) is mine
+        match self.word:
+            case "fail on_start":
+                raise ValueError("no start")
+            case "stop in on_start":
+                self.stop()  # type: ignore[attr-defined]
+            case "mirror":
+                self.mirror = mine.proxy()
+                self.bristly = Bristly()
+            case _:
+                self._later = mine.proxy()
         self.say("on_start")
 
     def on_stop(self) -> None:
-        self.say("on_stop")
+        urn = self.myself().actor_urn
+        self.say(f"{urn} ends" if self.word == "last words" else "on_stop")
+        if self.word == "fail on_stop":
+            raise ValueError("no stop")
 
     def on_failure(
         self,
@@ -64,6 +89,8 @@ class Behaviour:
     ) -> None:
         assert exception_type is not None
         self.say(f"on_failure {exception_type.__name__}: {exception_value}")
+        if self.word == "fail on_failure":
+            raise ValueError("no failure")
 
     def on_receive(self, message: Any) -> Any:  # noqa: ANN401
         match message:
@@ -76,6 +103,10 @@ class Behaviour:
                 time.sleep(for_s)
                 return "slept"
             case {"command": "stop"}:
+                self.stop()  # type: ignore[attr-defined]
+                return "stopping"
+            case {"command": "stop twice"}:
+                self.stop()  # type: ignore[attr-defined]
                 self.stop()  # type: ignore[attr-defined]
                 return "stopping"
             case {"command": "seen"}:
@@ -98,8 +129,16 @@ class Behaviour:
     def note(self, event: str) -> None:
         self.say(event)
 
+    def note_later(self, event: str) -> None:
+        self._later.note(event)
+        self.say("first")
+
     def grow(self) -> None:
         self.grown = True
+        self.sing = lambda: "la"
+
+    def get_future(self) -> pykka.Future[int]:
+        return self._later.add(1)  # type: ignore[no-any-return]
 
     def items(self) -> list[int]:
         return [1, 2, 3, 4]
@@ -109,6 +148,11 @@ class Behaviour:
 
     def myself(self) -> pykka.ActorRef[Any]:
         return self.actor_ref  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def looked(self) -> int:
+        self.looks += 1
+        return self.looks
 
     @property
     def upper(self) -> str:
