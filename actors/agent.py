@@ -31,6 +31,7 @@ from .claude.tools import agent_tools
 from .crash import AgentCrash, explain
 from .failure import POLICIES, FailureKind
 from .fleet_places import ORCHESTRATOR
+from .saving import Saving
 from .seat import Seat, SeatPlan
 from .task_runner import Job, TaskRunner
 from .tasks.rows import Conversation
@@ -329,6 +330,7 @@ def main(context: ChildContext) -> None:
         "stall_s": args["stall_s"],
         "transcripts": _path(args["transcripts"]),
         "roles": Roles.from_wire(plan.roles),
+        "saving": plan.saving,
     }
     ref = ClaudeAgent.start(
         context.id,
@@ -371,11 +373,13 @@ def _pump(protocol: Agent2AgentProtocol, ended: queue.SimpleQueue[AgentCrash | N
 def _plan(context: ChildContext) -> SeatPlan:
     fields = dict(context.args["plan"])
     owner = fields.pop("owner")
+    folder, every_s = Path(fields.pop("saved")), fields.pop("save_interval_s")
     return SeatPlan(
         agent_id=context.id,
         incarnation=context.incarnation,
         conversations=Path(fields.pop("conversations")),
         socket_dir=Path(fields.pop("socket_dir")),
+        saving=Saving(folder, every_s, fields["max_workspace_bytes"]),
         missing_limits=tuple(fields.pop("missing_limits")),
         owner=(int(owner[0]), int(owner[1])) if owner else None,
         **fields,

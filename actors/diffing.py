@@ -15,11 +15,16 @@ from typing import IO, TYPE_CHECKING
 
 from .repository.git import Git, parents, quoted, shown
 from .repository.patches import starts
-from .untrusted_tree import LeftOut, TreeFile, WorkspaceError, read_tree
+from .untrusted_tree import Item, LeftOut, TreeFile, WorkspaceError, read_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import os
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    _Knows = Callable[[bytes, os.stat_result], bool]
+    # Of a link: where it leads.
+    _Look = tuple[int, int, int, int] | bytes
 
 MAX_DIFF_BYTES = 10_000_000
 # Texts for the agent that are no part of its work: see `Workspace.leave`.
@@ -46,6 +51,14 @@ class Diff:
     files_changed: list[str] = field(default_factory=list[str])
     truncated: bool = False
     left_out: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class SavingStopped(Exception):
+    """The patch is not wanted any more."""
+
+
+def _nothing_known(_path: bytes, _status: os.stat_result) -> bool:
+    return False
 
 
 class Baseline:
@@ -84,6 +97,9 @@ class Baseline:
         self._max_total_bytes = max_total_bytes
         self._opaque: set[bytes] = set()
         self._paths: frozenset[bytes] = frozenset()
+        # Files whose content is that of the beginning, as long as they look so.
+        self._as_base: dict[bytes, _Look] = {}
+        self._saved: dict[bytes, _Look] | None = None
         if reopen:
             self._load()
             return
@@ -95,7 +111,12 @@ class Baseline:
             (git_dir / "objects" / "info").mkdir(exist_ok=True)
             named = quoted(bytes(objects)) + b"\n"
             (git_dir / "objects" / "info" / "alternates").write_bytes(named)
-        self._paths, _ = self._import(BASE)
+
+        def note(path: bytes, status: os.stat_result) -> bool:
+            self._as_base[path] = _look(status)
+            return False
+
+        self._paths, _ = self._import(self.git, BASE, knows=note)
         (git_dir / _OPAQUE).write_bytes(b"\0".join(sorted(self._opaque)))
 
     @property
@@ -109,16 +130,79 @@ class Baseline:
         Raises:
             WorkspaceError: the folder cannot be read, or git fails.
         """
-        _, left_out = self._import(WORK)
-        self._write_attributes()
-        names = self._compare("--name-only", "-z").split(b"\0")
-        changed = [shown(name) for name in names if name]
-        text, cut = _limited(self._compare("-p", "--binary", "--full-index"), max_diff_bytes)
+        _, left_out = self._import(self.git, WORK, onto=BASE)
+        changed = [shown(name) for name in self._changed(self.git, BASE)]
+        text, cut = _limited(self._patch(self.git, BASE), max_diff_bytes)
         missing = {shown(item.path): item.why for item in left_out}
         if cut:
             missing["(patch)"] = f"{cut} files; the patch is limited to {max_diff_bytes:,} bytes"
         changed += [path for path in missing if path != "(patch)" and path not in changed]
         return Diff(text, changed, bool(missing), missing)
+
+    def save(self, to: IO[bytes], *, stopped: Callable[[], bool] = lambda: False) -> bool:
+        """Write what has changed since the beginning into a file, as a patch without a limit.
+
+        Somebody may be at work in the folder. What looks as at the beginning is not read: in a
+        container nobody can set the time of a file's last change (ctime).
+
+        Returns:
+            Whether there is a patch: False when all is as at the last call, or at the beginning.
+
+        Raises:
+            SavingStopped: `stopped` said so.
+            WorkspaceError: the folder cannot be read, or git fails.
+        """
+        now = self._looks(stopped)
+        if now == self._saved:
+            return False
+        seen: dict[bytes, _Look] = {}
+
+        def knows(path: bytes, status: os.stat_result) -> bool:
+            if stopped():
+                raise SavingStopped
+            seen[path] = _look(status)
+            return self._as_base.get(path) == seen[path]
+
+        # In a repository that goes at once: the contents of hours would fill the disk.
+        scratch = self._scratch()
+        try:
+            base = self.git.run("rev-parse", BASE).decode().strip()
+            self._import(scratch, WORK, onto=base, knows=knows)
+            changed = self._changed(scratch, base)
+            if changed:
+                self._patch(scratch, base, to)
+        finally:
+            shutil.rmtree(scratch.git_dir, ignore_errors=True)
+        self._as_base |= {path: look for path, look in seen.items() if path not in changed}
+        self._saved = now
+        return bool(changed)
+
+    def _looks(self, stopped: Callable[[], bool]) -> dict[bytes, _Look]:
+        """How everything in the folder looks now, without reading it."""
+        looks: dict[bytes, _Look] = {}
+
+        def note(path: bytes, status: os.stat_result) -> bool:
+            if stopped():
+                raise SavingStopped
+            looks[path] = _look(status)
+            return True
+
+        for item in self._read(note):
+            if isinstance(item, TreeFile):
+                looks[item.path] = item.data
+        return looks
+
+    def _scratch(self) -> Git:
+        """An empty repository that can name the objects of ours."""
+        folder = self._git_dir.with_name("scratch.git")
+        shutil.rmtree(folder, ignore_errors=True)
+        for name in ("objects/info", "refs"):
+            (folder / name).mkdir(mode=0o700, parents=True)
+        for name in ("HEAD", "config"):
+            shutil.copy(self._git_dir / name, folder / name)
+        named = quoted(bytes(self._git_dir / "objects")) + b"\n"
+        (folder / "objects" / "info" / "alternates").write_bytes(named)
+        return Git(folder)
 
     def _load(self) -> None:
         """Know again what was known after the first import."""
@@ -126,44 +210,54 @@ class Baseline:
         opaque = (self._git_dir / _OPAQUE).read_bytes().split(b"\0")
         self._opaque = {name for name in opaque if name}
 
-    def _import(self, branch: str) -> tuple[frozenset[bytes], list[LeftOut]]:
-        """Copy the folder's present state into a branch."""
+    def _read(self, knows: _Knows = _nothing_known) -> Iterator[Item]:
+        """What is in the folder, but for texts of ours."""
+        try:
+            for item in read_tree(
+                self._tree,
+                max_file_bytes=self._max_file_bytes,
+                max_total_bytes=self._max_total_bytes,
+                knows=knows,
+            ):
+                if not item.path.startswith(_NOT_WORK):
+                    yield item
+        except OSError as error:
+            reason = f"it cannot be read: {error.strerror or error}"
+            raise WorkspaceError(str(self._tree), reason, "run the task again") from error
+
+    def _import(
+        self, into: Git, branch: str, *, onto: str | None = None, knows: _Knows = _nothing_known
+    ) -> tuple[frozenset[bytes], list[LeftOut]]:
+        """Copy the folder's present state into a branch; what is known is as in `onto`."""
         seen: set[bytes] = set()
         left_out: list[LeftOut] = []
         with tempfile.TemporaryFile(dir=self._git_dir) as files:
-            try:
-                for item in read_tree(
-                    self._tree,
-                    max_file_bytes=self._max_file_bytes,
-                    max_total_bytes=self._max_total_bytes,
-                ):
-                    if item.path.startswith(_NOT_WORK):
-                        continue
-                    if isinstance(item, LeftOut):
-                        left_out.append(item)
-                        continue
-                    seen.add(item.path)
+            for item in self._read(knows):
+                if isinstance(item, LeftOut):
+                    left_out.append(item)
+                    continue
+                seen.add(item.path)
+                if isinstance(item, TreeFile):
                     self._note_opaque(item)
                     _write_file(files, item)
-            except OSError as error:
-                reason = f"it cannot be read: {error.strerror or error}"
-                raise WorkspaceError(str(self._tree), reason, "run the task again") from error
-            gone = self._paths - seen
-            self._fast_import(branch, _deletions(gone, left_out), files)
+            gone = _deletions(self._paths - seen, left_out)
+            self._fast_import(into, branch, onto, gone, files)
         return frozenset(seen), left_out
 
-    def _fast_import(self, branch: str, gone: Iterable[bytes], files: IO[bytes]) -> None:
+    def _fast_import(
+        self, into: Git, branch: str, onto: str | None, gone: list[bytes], files: IO[bytes]
+    ) -> None:
         with tempfile.TemporaryFile(dir=self._git_dir) as stream:
             stream.write(b"commit %s\n" % branch.encode())
             stream.write(b"committer understudy <> 0 +0000\ndata 0\n\n")
-            if branch != BASE:
-                stream.write(b"from %s\n" % BASE.encode())
+            if onto is not None:
+                stream.write(b"from %s\n" % onto.encode())
             # Deletions come first: a file can have become a folder, or a folder a file.
             stream.writelines(b"D %s\n" % quoted(path) for path in sorted(gone))
             files.seek(0)
             shutil.copyfileobj(files, stream)
             stream.seek(0)
-            self.git.run("fast-import", "--quiet", "--force", stdin=stream)
+            into.run("fast-import", "--quiet", "--force", stdin=stream)
 
     def _note_opaque(self, item: TreeFile) -> None:
         """Text in another encoding goes into the patch as binary: the patch itself is UTF-8."""
@@ -172,20 +266,32 @@ class Baseline:
         except UnicodeDecodeError:
             self._opaque.add(item.path)
 
-    def _write_attributes(self) -> None:
+    def _changed(self, git: Git, base: str) -> list[bytes]:
+        """The paths that `WORK` has otherwise than `base`."""
+        names = git.run("diff-tree", "-r", "--name-only", "-z", "--no-renames", base, WORK, "--")
+        return [name for name in names.split(b"\0") if name]
+
+    def _patch(self, git: Git, base: str, to: IO[bytes] | None = None) -> bytes:
+        """The patch from `base` to `WORK`, if it is not to go into a file."""
+        self._write_attributes(git.git_dir)
+        prefixes = ("--src-prefix=a/", "--dst-prefix=b/")
+        safe = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
+        how = ("-r", "-p", "--binary", "--full-index", *safe, *prefixes)
+        return git.run("diff-tree", *how, base, WORK, "--", stdout=to)
+
+    def _write_attributes(self, git_dir: Path) -> None:
         # The strongest of all attribute files. The first line undoes what a copy of the
         # workspace's own may say, should a git read that from the branch.
         lines = [b"* !diff !text !eol !filter !working-tree-encoding\n"]
         lines += [_pattern(path) + b" -diff\n" for path in sorted(self._opaque)]
-        info = self._git_dir / "info"
+        info = git_dir / "info"
         info.mkdir(exist_ok=True)
         (info / "attributes").write_bytes(b"".join(lines))
 
-    def _compare(self, *options: str) -> bytes:
-        prefixes = ("--src-prefix=a/", "--dst-prefix=b/")
-        safe = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
-        branches = (BASE, WORK, "--")
-        return self.git.run("diff-tree", "-r", *options, *safe, *prefixes, *branches)
+
+def _look(status: os.stat_result) -> _Look:
+    """What cannot stay the same when a file's content or mode changes."""
+    return (status.st_ino, status.st_ctime_ns, status.st_size, status.st_mode)
 
 
 def _write_file(stream: IO[bytes], file: TreeFile) -> None:

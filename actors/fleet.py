@@ -101,6 +101,7 @@ class Fleet:
             work_dir=base.state_dir / "runs" / run_id,
             conversations=base.conversations,
             transcripts=base.state_dir / "transcripts",
+            saved=base.saved,
             logs=base.state_dir / "logs",
         )
         # What tasks and incarnations are filed under: the service goes on where it was.
@@ -159,7 +160,7 @@ class Fleet:
         # At once: who finds the folder and not the lock takes the run for dead.
         lock = take_lock(places.work_dir / LOCK_NAME)
         leave_mark(places.work_dir, self._forks.mark)
-        for folder in (places.transcripts, places.logs, places.run_dir):
+        for folder in (places.transcripts, places.saved, places.logs, places.run_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (places.run_dir, places.work_dir):
             self._undo.append(partial(shutil.rmtree, folder, ignore_errors=True))
@@ -174,7 +175,7 @@ class Fleet:
             self._base,
             podman_env(self._base.cache_dir, self._env),
             self.store,
-            (places.transcripts, places.logs),
+            (places.transcripts, places.saved, places.logs),
             self.settings.storage,
         )
         # Last of what the agents left, once they are gone.

@@ -28,6 +28,11 @@ class FleetBase:
         """Homes and workspaces of tasks: see `Places`."""
         return self.state_dir / "conversations"
 
+    @property
+    def saved(self) -> Path:
+        """Copies of work in progress: see `SavedCopies`."""
+        return self.state_dir / "saved"
+
 
 @dataclass(frozen=True)
 class Upstream:
@@ -51,6 +56,7 @@ class FleetPlaces:
     work_dir: Path
     conversations: Path
     transcripts: Path
+    saved: Path
     logs: Path
 
     @property

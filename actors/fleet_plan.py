@@ -61,7 +61,7 @@ def plan_of(settings: Settings) -> dict[str, Any]:
 def _rules(settings: Settings) -> tuple[SupervisorSpec, SupervisorSpec]:
     """The very specs that a fleet would start, but for its folders and its key."""
     here = Path("/")
-    places = FleetPlaces("plan", here, here, here, here, here)
+    places = FleetPlaces("plan", here, here, here, here, here, here)
     ids = agent_ids(settings)
     image = settings.agent.image or image_tag(settings.agent.cli_version)
     agents = [

@@ -46,6 +46,8 @@ def agent_spec(
         "image": image,
         "conversations": str(places.conversations),
         "keep_contexts": settings.storage.keep_contexts,
+        "saved": str(places.saved),
+        "save_interval_s": settings.storage.save_interval,
         "socket_dir": str(places.socket_dir(agent_id)),
         "egress": seat_args(settings, places, agent_id),
         "owner": list(owner) if owner else None,

@@ -23,7 +23,7 @@ from .claude.transcript_file import PROJECT_PARTS
 from .places import Places
 from .podman import Container, ContainerSpec, container_name, run_podman
 from .podman.argv import with_egress
-from .taking_up import Fate, Opened, fate_of, take_up
+from .taking_up import Fate, Opened, fate_of, give_up, take_up
 from .tasks.rows import Conversation
 from .team.rights import EGRESS
 from .team.roles import Roles
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from .claude import McpServer, PermissionRequest
     from .claude.session_lock import SessionLock
+    from .saving import Saving
     from .tasks.task import Task, TaskResult
     from .tasks.types import TaskType
 
@@ -50,7 +51,8 @@ class SeatPlan:
     """What every container of one agent has in common.
 
     `conversations` holds their folders (see `Places`), of finished tasks at most `keep_contexts`;
-    `socket_dir` is mounted for the way to the API, `egress` says by role which folder for others.
+    `socket_dir` is mounted for the way to the API, `egress` says by role which folder for others;
+    `saving` says how work in progress is copied.
     """
 
     run_id: str
@@ -72,6 +74,7 @@ class SeatPlan:
     max_file_bytes: int
     max_workspace_bytes: int
     keep_contexts: int
+    saving: Saving
     podman_env: Mapping[str, str]
     cli_env: Mapping[str, str]
     roles: Mapping[str, Any]
@@ -336,8 +339,10 @@ class Seat:
         self.conversation = conversation
         try:
             if anew:
-                self._workspace(self._places.live(conversation.place)).remove()
-            opened = take_up(self._places, conversation, task, self._workspace, plan.owner)
+                give_up(self._workspace(self._places.live(conversation.place)), plan.saving)
+            opened = take_up(
+                self._places, conversation, task, self._workspace, plan.owner, plan.saving
+            )
             self._start(role, name, opened)
         except BaseException:
             self._end(0.0, "left")

@@ -202,6 +202,9 @@ class StorageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     keep_contexts: Annotated[
         int, Meta(ge=0, le=100_000, description="a whole number from 0 to 100000")
     ] = 20
+    save_interval: Annotated[
+        float, Meta(ge=0, le=_DAY_S, description="a number of seconds from 0 to 86400")
+    ] = 30.0
     max_file_bytes: Annotated[
         int, Meta(ge=1, le=2**40, description="a whole number of bytes from 1 to 1099511627776")
     ] = 10_000_000

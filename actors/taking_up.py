@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .places import Places
+    from .saving import Saving
     from .tasks.rows import Conversation
     from .tasks.task import Task, TaskResult
 
@@ -67,8 +68,11 @@ def take_up(
     task: Task | None,
     make: Callable[[Path], Workspace],
     owner: tuple[int, int] | None,
+    saving: Saving,
 ) -> Opened:
     """Folders for the task in a place that is held; None is a task that is not known yet.
+
+    What is found there and cannot be gone on with is removed; the work in it is saved before.
 
     Raises:
         ContextGone: the context that the task names is not there.
@@ -92,9 +96,26 @@ def take_up(
             return found
     if continues:
         raise ContextGone(session_id)
-    workspace.remove()
+    give_up(make(workspace.root), saving)
     workspace.create(owner)
     return Opened(workspace, session_id)
+
+
+def give_up(workspace: Workspace, saving: Saving) -> None:
+    """Remove folders; what a task has written in them so far is saved before.
+
+    Raises:
+        OSError: they cannot be removed.
+    """
+    mark = workspace.marked()
+    if mark is not None and workspace.may_have_work:
+        try:
+            workspace.take_up()
+        except WorkspaceError as error:
+            _log.warning("the work of %s cannot be saved: %s", mark[0], error)
+        else:
+            saving.save(workspace, mark[0])
+    workspace.remove()
 
 
 def _found(workspace: Workspace, session_id: str, task: Task) -> Opened | None:
@@ -114,6 +135,8 @@ def _found(workspace: Workspace, session_id: str, task: Task) -> Opened | None:
 
 def fate_of(result: TaskResult) -> Fate:
     """What becomes of the place after a run with that result."""
+    if "work_error" in result.result:
+        return "left"  # the folder alone has the work
     kind = FailureKind(result.failure_kind) if result.failure_kind else None
     # A cancellation may be a recall: the task runs again then.
     if kind is FailureKind.CANCELED or (kind is not None and POLICIES[kind].requeue):

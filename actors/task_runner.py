@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,11 @@ from .workspace import WorkspaceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from .claude import ClaudeClient
+    from .saving import Saving
     from .seat import Seat
     from .tasks.types import TaskType
     from .workspace import Workspace
@@ -77,6 +80,7 @@ class TaskRunner:
         transcripts: Path | None,
         progress: Callable[[str, str], None],
         roles: Roles | None = None,
+        saving: Saving | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._agent_id = agent_id
@@ -85,6 +89,7 @@ class TaskRunner:
         self._transcripts = transcripts
         self._progress = progress
         self._roles = roles or Roles({}, {})
+        self._saving = saving
         self._clock = clock
         self._lock = threading.Lock()
         self._job: Job | None = None
@@ -227,15 +232,21 @@ class TaskRunner:
         if left_s <= 0:
             raise TurnTimeout(job.task.timeout)
         begun = self._clock()
-        event = client.run_turn(
-            text,
-            timeout_s=left_s,
-            stall_s=self._stall_s,
-            cancelled=lambda: self._cancelled == job.number,
-        )
+        with self._saved_meanwhile(job.task.task_id):
+            event = client.run_turn(
+                text,
+                timeout_s=left_s,
+                stall_s=self._stall_s,
+                cancelled=lambda: self._cancelled == job.number,
+            )
         _log.debug("the CLI's turn took %.6f s", self._clock() - begun)
         self._talk.count(event, cost_delta(before_usd, event))
         return event
+
+    def _saved_meanwhile(self, task_id: str) -> AbstractContextManager[None]:
+        if self._saving is None or self._opened is None:
+            return nullcontext()
+        return self._saving.during(self._opened.workspace, task_id)
 
     def _is_full(self, event: dict[str, Any]) -> bool:
         kind = classify_result(event, self._api_error, needs_structured=False)
@@ -264,7 +275,13 @@ class TaskRunner:
 
     def _take_work(self, workspace: Workspace, task: Task, result: TaskResult) -> None:
         """Put the workspace's changes in the result and, where there is git, on a branch."""
-        if not note_changes(workspace, result):
+        try:
+            if not note_changes(workspace, result):
+                return
+        except WorkspaceError as error:
+            result.status, result.error = "failed", str(error)
+            result.failure_kind = FailureKind.WORKSPACE.value
+            result.result["work_error"] = str(error)
             return
         if result.failure_kind in _CUT_SHORT:
             result.status = "partial"

@@ -77,10 +77,26 @@ class LeftOut:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A file that needs no reading: its content is known to the caller."""
+
+    path: bytes
+
+
+Item = TreeFile | LeftOut | Known
+
+
 def read_tree(
-    root: Path, *, max_file_bytes: int, max_total_bytes: int
-) -> Iterator[TreeFile | LeftOut]:
+    root: Path,
+    *,
+    max_file_bytes: int,
+    max_total_bytes: int,
+    knows: Callable[[bytes, os.stat_result], bool] = lambda _path, _status: False,
+) -> Iterator[Item]:
     """Every file and link below a folder, but for git's own; pipes and devices are no work.
+
+    `knows` is asked before a file is opened.
 
     Raises:
         WorkspaceError: it is nested too deeply or has too many entries.
@@ -88,7 +104,7 @@ def read_tree(
     """
     descriptor = os.open(root, _FOLDER)
     try:
-        reader = _Reader(str(root), max_file_bytes, max_total_bytes)
+        reader = _Reader(str(root), max_file_bytes, max_total_bytes, knows)
         yield from reader.walk(descriptor, b"", 0)
     finally:
         os.close(descriptor)
@@ -97,13 +113,20 @@ def read_tree(
 class _Reader:
     """One pass over a tree, with what is left of its limits."""
 
-    def __init__(self, root: str, max_file_bytes: int, bytes_left: int) -> None:
+    def __init__(
+        self,
+        root: str,
+        max_file_bytes: int,
+        bytes_left: int,
+        knows: Callable[[bytes, os.stat_result], bool],
+    ) -> None:
         self._root = root
+        self._knows = knows
         self._max_file_bytes = max_file_bytes
         self._bytes_left = bytes_left
         self._entries_left = MAX_ENTRIES
 
-    def walk(self, folder: int, prefix: bytes, depth: int) -> Iterator[TreeFile | LeftOut]:
+    def walk(self, folder: int, prefix: bytes, depth: int) -> Iterator[Item]:
         """What is in an open folder, sorted, and in those below it."""
         if depth > MAX_DEPTH:
             raise self._too_much(prefix, f"folders are nested more than {MAX_DEPTH} deep")
@@ -115,22 +138,21 @@ class _Reader:
             if name.lower() == ".git":
                 continue
             try:
-                mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
-                if stat.S_ISDIR(mode):
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode):
                     yield from self._below(folder, name, path, depth)
-                elif stat.S_ISLNK(mode):
+                elif stat.S_ISLNK(status.st_mode):
                     target = os.readlink(name, dir_fd=folder)
                     yield TreeFile(path, "120000", os.fsencode(target))
-                elif stat.S_ISREG(mode):
-                    yield self._file(folder, name, path)
+                elif stat.S_ISREG(status.st_mode):
+                    is_known = self._knows(path, status)
+                    yield Known(path) if is_known else self._file(folder, name, path)
             except FileNotFoundError:
                 continue  # removed, or turned into something else, while it was looked at
             except OSError as error:
                 yield LeftOut(path, error.strerror or str(error))
 
-    def _below(
-        self, folder: int, name: str, path: bytes, depth: int
-    ) -> Iterator[TreeFile | LeftOut]:
+    def _below(self, folder: int, name: str, path: bytes, depth: int) -> Iterator[Item]:
         below = os.open(name, _FOLDER, dir_fd=folder)
         try:
             yield from self.walk(below, path + b"/", depth + 1)

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from .diffing import ANSWERS, BASE, WORK, Baseline, Diff
 from .repository.committed import committed_files
@@ -18,7 +18,7 @@ from .staging import MAX_FILE_BYTES, MAX_TOTAL_BYTES, StagedFile, resolve_files
 from .untrusted_tree import WorkspaceError, empty_folder, place_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from .tasks.task import Task
 
@@ -159,6 +159,18 @@ class Workspace:
         if self._baseline is None:
             raise WorkspaceError(str(self.work_dir), "it has no baseline", "call baseline() first")
         return self._baseline.diff()
+
+    def save(self, to: IO[bytes], stopped: Callable[[], bool] = lambda: False) -> bool:
+        """Write what has changed since `baseline` into a file, while somebody may be at work.
+
+        Returns:
+            Whether there is something, and it is new since the last time.
+
+        Raises:
+            SavingStopped: `stopped` said so.
+            WorkspaceError: it cannot be read, or git fails.
+        """
+        return self._baseline is not None and self._baseline.save(to, stopped=stopped)
 
     def publish(self, about: About) -> Published | None:
         """What the last `diff` saw, as commits on a branch of the user's repository.

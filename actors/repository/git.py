@@ -57,8 +57,16 @@ class Git:
     work_tree: Path | None = None
     owner: tuple[int, int] | None = None
 
-    def run(self, *arguments: str, stdin: IO[bytes] | bytes | None = None, may: int = 0) -> bytes:
-        """What git writes to its standard output; `may` is an exit code that is fine, too.
+    def run(
+        self,
+        *arguments: str,
+        stdin: IO[bytes] | bytes | None = None,
+        stdout: IO[bytes] | None = None,
+        may: int = 0,
+    ) -> bytes:
+        """What git writes to its standard output, if that is not to go into the file `stdout`.
+
+        `may` is an exit code that is fine, too.
 
         Raises:
             WorkspaceError: git is missing, takes too long, or fails.
@@ -67,12 +75,12 @@ class Git:
         if self.work_tree is not None:
             place += ["--work-tree", str(self.work_tree)]
         where = self.work_tree or self.git_dir
-        done = run_git([*place, *arguments], where, owner=self.owner, stdin=stdin)
+        done = run_git([*place, *arguments], where, owner=self.owner, stdin=stdin, stdout=stdout)
         if done.returncode not in (0, may):
             said = done.stderr.decode(errors="replace").strip()[-_MAX_ERROR_CHARS:]
             reason = f"git {arguments[0]} failed ({done.returncode}): {said}"
             raise WorkspaceError(str(self.git_dir), reason, "look at the repository and its disk")
-        return done.stdout
+        return done.stdout or b""
 
     def entries(self, treeish: str) -> dict[bytes, Entry]:
         """Every file, link and submodule of a tree, by its path.
@@ -118,6 +126,7 @@ def run_git(
     *,
     owner: tuple[int, int] | None = None,
     stdin: IO[bytes] | bytes | None = None,
+    stdout: IO[bytes] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run git in a folder, whatever its exit code.
 
@@ -134,7 +143,8 @@ def run_git(
             env=git_env(),
             stdin=file,
             input=data,
-            capture_output=True,
+            stdout=stdout or subprocess.PIPE,
+            stderr=subprocess.PIPE,
             timeout=_GIT_TIMEOUT_S,
             check=False,
             user=user,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .git import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
 # No line inside a file's part begins so: those of a text begin with a blank, + or -, and those of
 # a binary one hold no blank.
@@ -28,6 +28,20 @@ def only(patch: bytes, paths: Collection[str]) -> bytes:
     places = [*starts(patch), len(patch)]
     parts = [patch[start:end] for start, end in itertools.pairwise(places)]
     return b"".join(part for part in parts if _path(part) in paths)
+
+
+def changed_in(patch: bytes) -> frozenset[str]:
+    """The paths of a patch, as people are shown them."""
+    return frozenset(_path(patch[start : patch.index(b"\n", start)]) for start in starts(patch))
+
+
+def written_in(patch: Iterable[bytes]) -> frozenset[str]:
+    """The paths that a patch leaves a content at, as people are shown them, from its lines."""
+    return frozenset(
+        _path(line)
+        for line, after in itertools.pairwise(patch)
+        if line.startswith(b"diff --git ") and not after.startswith(b"deleted file mode ")
+    )
 
 
 def _path(part: bytes) -> str:

@@ -12,7 +12,7 @@ from ..errors import AgentError
 from ..untrusted_tree import WorkspaceError
 from .git import NO_PROGRAMS, shown
 from .origin import find_origin
-from .patches import only
+from .patches import changed_in, only
 from .plan import IN_DIFF
 from .programs import without_programs_of
 
@@ -83,6 +83,13 @@ class Work:
             changed=tuple(map(str, said.get("files_changed") or ())),
             rest=_in_diff_alone(said.get("not_on_branch") or {}),
         )
+
+    @classmethod
+    def of_patch(cls, task: Task, patch: bytes) -> Work:
+        """A task's work by a patch alone."""
+        folder = Path(task.repo) if task.repo else None
+        changed, text = tuple(sorted(changed_in(patch))), patch.decode(errors="replace")
+        return cls(task.task_id, folder, None, None, None, text, is_whole=True, changed=changed)
 
     def patch(self) -> bytes:
         """All that the task changed, for `git apply` in the task's folder.

@@ -20,6 +20,11 @@ from understudy.fakeapi import FakeApiThread
 
 pytestmark = [pytest.mark.podman, pytest.mark.usefixtures("image")]
 
+# What it wrote it removes, once it is told to.
+REMOVES = json.dumps([
+    {"tool": "Bash", "input": {"command": "echo mine > made; until [ -e go ]; do sleep .1; done"}},
+    {"tool": "Bash", "input": {"command": "rm made go"}},
+])  # fmt: skip
 SCRIPT = json.dumps([{"tool": "Bash", "input": {"command": "echo mine > made; sleep 30"}}])
 FLEET = """
 import os, sys
@@ -135,3 +140,22 @@ def test_of_a_task_whose_fleet_was_killed(repo: Path, until: Callable[..., Any])
     assert result.failure_kind == "internal"
     assert is_on_branch(repo, result.branch)
     assert nothing_is_left()
+
+
+def test_of_a_task_that_removed_it_again(
+    repo: Path, until: Callable[..., Any], program: Program
+) -> None:
+    with a_fleet(storage__save_interval=0.2) as fleet:
+        handle = fleet.submit(
+            Task(task_id="t", description=f"@@ {REMOVES} @@", timeout=90, repo=str(repo))
+        )
+        until(lambda: list((state() / "saved").glob("t~*.patch")))
+        shown = program.run("diff", "t", "--saved")  # it still runs
+        assert "+mine" in shown.out, shown.err
+        (work,) = (state() / "conversations" / "live").glob("*/work/made")
+        (work.parent / "go").touch()
+        assert handle.wait(timeout_s=30).branch is None
+    assert program.run("apply", "t", "--saved").code == 0
+    assert (repo / "made").read_text() == "mine\n"
+    assert program.run("rm", "t").code == 0
+    assert not list((state() / "saved").iterdir())

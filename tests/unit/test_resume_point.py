@@ -12,6 +12,7 @@ import pytest
 from understudy.actors.claude.resume_point import move_forward
 from understudy.actors.claude.transcript_file import PROJECT_PARTS
 from understudy.actors.places import Places
+from understudy.actors.saving import Saving
 from understudy.actors.taking_up import take_up
 from understudy.actors.tasks.rows import Conversation
 from understudy.actors.tasks.task import Task
@@ -129,6 +130,6 @@ def test_whoever_takes_a_conversation_up_moves_it(tmp_path: Path, is_later_task:
     task = Task(description="x", context_id=SESSION if is_later_task else None)
     if not is_later_task:
         workspace.mark(task.task_id, 0)
-    opened = take_up(places, conversation, task, Workspace, None)
+    opened = take_up(places, conversation, task, Workspace, None, Saving(tmp_path, 0, 0))
     assert opened.resumes
     assert transcript.read_text() == text(*LAGS, pointer("d"))

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from understudy.actors.claude.trace import Trace
-from understudy.actors.taking_up import Opened
+from understudy.actors.taking_up import Opened, fate_of
 from understudy.actors.task_runner import Job, TaskRunner
 from understudy.actors.tasks.task import Task
+from understudy.actors.workspace import Workspace as RealWorkspace
 
 
 class Workspace:
@@ -60,6 +61,33 @@ def prompt_of(job: Job, trace: Trace | None = None) -> str:
     assert runner.run(job).status == "success"
     (prompt,) = seat.prompts
     return str(prompt)
+
+
+class DeepSeat(Seat):
+    """A seat whose CLI nests folders deeper than anybody reads."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self.workspace = RealWorkspace(root)
+        self.workspace.create()
+
+    def open(self, _task: Task, _conversation: object) -> Opened:
+        return Opened(self.workspace, "s")
+
+    def run_turn(self, prompt: str, **limits: object) -> dict[str, Any]:
+        self.workspace.work_dir.joinpath(*["d"] * 70).mkdir(parents=True)
+        return super().run_turn(prompt, **limits)
+
+
+def test_work_that_cannot_be_read_fails_the_task_and_its_folder_stays(tmp_path: Path) -> None:
+    seat: Any = DeepSeat(tmp_path / "seat")
+    runner = TaskRunner(
+        "agent_000", seat, stall_s=1.0, transcripts=None, progress=lambda _task, _text: None
+    )
+    result = runner.run(Job(Task(description="dig"), 1))
+    assert (result.status, result.failure_kind) == ("failed", "workspace")
+    assert "nested more than 64 deep" in str(result.error)
+    assert fate_of(result) == "left"
 
 
 def test_the_prompt_says_that_the_task_may_have_run_when_it_may_have() -> None:

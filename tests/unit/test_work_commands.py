@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from understudy.actors.housekeeping import sweep_places, unmerged
+from understudy.actors.saved_copies import SavedCopies
 from understudy.actors.tasks.rows import Conversation
 from understudy.actors.tasks.store import TaskStore
 from understudy.actors.tasks.task import Task, TaskResult, TaskState
@@ -278,6 +279,35 @@ def test_work_that_is_still_in_its_folder_is_not_lost(
     sweep_places(tmp_path / "state" / "conversations", store, {})
     assert "its changes to 1 files were not taken over" in said(run(store, "rm", ID))
     assert run(store, "rm", "--force", ID).exit_code == 0
+
+
+def test_copies_of_work_in_progress_are_shown_applied_and_go_with_the_task(
+    store: TaskStore, repo: Path
+) -> None:
+    store.add(Task(task_id=ID, repo=str(repo)), "service")
+    assert "there is no copy of its work in progress" in said(run(store, "diff", ID, "--saved"))
+    folder = repo.parent / "state" / "saved"
+    folder.mkdir()
+    for name, text in {"a.py": "a = 2\n", "b.py": "b = 2\n"}.items():
+        before = (repo / name).read_text()
+        (repo / name).write_text(text)
+        (folder / "now").write_text(git(repo, "diff") + "\n")
+        SavedCopies(folder, ID, max_bytes=10_000).add(
+            lambda file: bool(file.write((folder / "now").read_bytes()))
+        )
+        (folder / "now").unlink()
+        (repo / name).write_text(before)
+    shown = run(store, "diff", ID, "--saved")  # while it runs
+    assert "+b = 2" in shown.stdout
+    assert "copy 1 of 2, of" in shown.stderr
+    assert run(store, "diff", ID, "--saved", "2", "--name-only").stdout == "a.py\n"
+    assert "there are 2 copies" in said(run(store, "diff", ID, "--saved", "3"))
+    assert run(store, "apply", ID, "--saved", "2").exit_code == 0
+    assert (repo / "a.py").read_text() == "a = 2\n"
+    store.finish(TaskResult(ID, "none", "failed", {}, "x"), TaskState.FAILED)
+    assert json.loads(run(store, "prune", "--dry-run", "--json").stdout)["task_bytes"][ID] > 0
+    assert run(store, "rm", ID).exit_code == 0
+    assert not list(folder.iterdir())
 
 
 def test_retention_keeps_tasks_whose_branch_is_not_merged(store: TaskStore, repo: Path) -> None:

@@ -23,8 +23,8 @@ class DiskUse:
 
     Attributes:
         folders: below each of our folders, and of the store.
-        tasks: of each task's home, workspace and transcript. A follow-up task has those of the
-            task before, too.
+        tasks: of each task's home, workspace, transcript and saved copies. A follow-up task has
+            those of the task before, too.
     """
 
     folders: dict[str, int]
@@ -41,6 +41,8 @@ def disk_use(base: FleetBase) -> DiskUse:
                 tasks[mark[0]] += size_of(folder)
     for file in (base.state_dir / "transcripts").glob("*.jsonl"):
         tasks[file.stem] += size_of(file)
+    for file in base.saved.glob("*~*.patch"):
+        tasks[file.stem.rpartition("~")[0]] += size_of(file)
     return DiskUse({str(place): size_of(place) for place in places if place.exists()}, dict(tasks))
 
 

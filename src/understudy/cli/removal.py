@@ -17,6 +17,7 @@ from understudy.cli.work import one_task, work_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from understudy.actors.fleet_places import FleetBase
     from understudy.actors.repository.takeout import Work
@@ -48,7 +49,7 @@ def rm(
         for work in works if not force else ():
             _refuse_loss(base, store, work)
         for work in works:
-            _remove(store, work)
+            _remove(store, base.saved, work)
     return 0
 
 
@@ -91,7 +92,7 @@ def prune(
             if not force:
                 _refuse_loss(base, store, work)
             if not dry_run:
-                _remove(store, work)
+                _remove(store, base.saved, work)
 
         removed, kept = _each(store.finished_before(days * _DAY_S), let_go)
     used = disk_use(base)
@@ -141,10 +142,13 @@ def _each(task_ids: list[str], let_go: Callable[[str], None]) -> tuple[list[str]
     return gone, kept
 
 
-def _remove(store: TaskStore, work: Work) -> None:
+def _remove(store: TaskStore, saved: Path, work: Work) -> None:
     """The branch first: a record without a branch can be removed again, not the other way."""
+    from understudy.actors.saved_copies import SavedCopies  # noqa: PLC0415 - when it is needed
+
     had_branch = work.remove_branch()
     store.delete([work.task_id])
+    SavedCopies(saved, work.task_id).remove()
     branch = f" and branch {work.branch}" if had_branch else ""
     click.echo(f"{work.task_id}{branch} removed", err=True)
 

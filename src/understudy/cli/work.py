@@ -6,18 +6,21 @@ Done from the store and the user's repository, with or without a service.
 from __future__ import annotations
 
 import difflib
+import os
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from understudy.actors.errors import AgentError
-from understudy.cli.common import config_options
+from understudy.cli.common import config_options, read_config
 from understudy.cli.tasks import NoResult, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
+    from pathlib import Path
 
     from understudy.actors.repository.takeout import Work
     from understudy.actors.tasks.store import TaskStore
@@ -80,24 +83,82 @@ def work_of(store: TaskStore, task_id: str) -> Work:
     return Work.of(row.task, result)
 
 
+class NoCopy(AgentError):
+    """There is no such copy of a task's work in progress."""
+
+    def __init__(self, task_id: str, wanted: int, there: int) -> None:
+        super().__init__(task_id, wanted, there)
+        self.task_id = task_id
+        self.wanted = wanted
+        self.there = there
+
+    def __str__(self) -> str:
+        what = f"there are {self.there} copies" if self.there else "there is no copy"
+        return f"task {self.task_id}: {what} of its work in progress; see storage.save_interval"
+
+
+def _saved(store: TaskStore, folder: Path, task_id: str, number: int) -> Work:
+    """A copy of the work in progress, the newest is 1, as if it were the task's work."""
+    from understudy.actors.repository.takeout import Work  # noqa: PLC0415 - when it is needed
+    from understudy.actors.saved_copies import SavedCopies  # noqa: PLC0415 - likewise
+
+    task, files = store.task(task_id), SavedCopies(folder, task_id).files()
+    if task is None or not 1 <= number <= len(files):
+        raise NoCopy(task_id, number, len(files))
+    file = files[number - 1]
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(file.stat().st_mtime))
+    older = f"; older ones: --saved 2 to {len(files)}" if number == 1 < len(files) else ""
+    click.echo(f"copy {number} of {len(files)}, of {when}{older}", err=True)
+    return Work.of_patch(task, file.read_bytes())
+
+
 @contextmanager
-def _opened(start: str, config_path: str | None, settings: tuple[str, ...]) -> Generator[Work]:
+def _opened(
+    start: str, config_path: str | None, settings: tuple[str, ...], saved: int | None = None
+) -> Generator[Work]:
+    from understudy.orchestrator import base_of  # noqa: PLC0415 - when it is needed
+
     with open_store(config_path, settings) as store:
-        yield work_of(store, one_task(store, start))
+        task_id = one_task(store, start)
+        if saved is None:
+            yield work_of(store, task_id)
+        else:
+            base = base_of(read_config(config_path, settings).settings, os.environ)
+            yield _saved(store, base.saved, task_id, saved)
+
+
+def _saved_option(command: Callable[..., int]) -> Callable[..., int]:
+    return click.option(
+        "--saved",
+        type=click.IntRange(min=1),
+        is_flag=False,
+        flag_value=1,
+        default=None,
+        metavar="[NUMBER]",
+        help="A copy of its work in progress, also while it runs; 1 is the newest.",
+    )(command)
 
 
 @click.command()
 @click.argument("task")
 @click.option("--name-only", is_flag=True, help="Only the paths that were changed.")
+@_saved_option
 @config_options
-def diff(task: str, name_only: bool, config_path: str | None, settings: tuple[str, ...]) -> int:
+def diff(
+    task: str,
+    name_only: bool,
+    saved: int | None,
+    config_path: str | None,
+    settings: tuple[str, ...],
+) -> int:
     """Show what a task changed, as a patch.
 
     \b
     understudy diff 1f3a
     understudy diff 1f3a | git apply
+    understudy diff 1f3a --saved
     """  # noqa: D301 - click looks for the backspace that the escape stands for
-    with _opened(task, config_path, settings) as work:
+    with _opened(task, config_path, settings, saved) as work:
         if name_only:
             click.echo("".join(f"{path}\n" for path in work.changed), nl=False)
             return 0
@@ -115,16 +176,18 @@ def diff(task: str, name_only: bool, config_path: str | None, settings: tuple[st
 
 @click.command()
 @click.argument("task")
+@_saved_option
 @config_options
-def apply(task: str, config_path: str | None, settings: tuple[str, ...]) -> int:
+def apply(task: str, saved: int | None, config_path: str | None, settings: tuple[str, ...]) -> int:
     """Put what a task changed into the files of its repository, without a commit.
 
     All of it or nothing: what does not fit your files is refused. git's index stays as it is.
 
     \b
     understudy apply 1f3a
+    understudy apply 1f3a --saved 2
     """  # noqa: D301 - likewise
-    with _opened(task, config_path, settings) as work:
+    with _opened(task, config_path, settings, saved) as work:
         work.apply()
     click.echo(f"{work.task_id}: {len(work.changed)} files changed in {work.folder}", err=True)
     return 0
