@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 
 _MAX_EVENTS = 32
 _QUIET_TICKS = 20
+_LONGEST_TICKS = 8
+"""A step while another thread reads and nothing is collected: a node that is asked now and then by
+many wakes its service thread less often than it is asked."""
 _IDLE_S = 60.0
 _SWEEP_S = 1.0
 _JOIN_S = 10.0
@@ -86,6 +89,7 @@ class Poller:
         self._service = _Service(self)
         self._is_nudged = False
         self._is_ticking = False
+        self._is_at_ease = False
         self._has_unsent = False
         self._activity = 0
         self._kick_bound = self._kick
@@ -145,7 +149,7 @@ class Poller:
     def nudge(self) -> None:
         """Something waits to be flushed: before the next wait, or within a tick."""
         self._has_unsent = True
-        if not self._is_ticking:
+        if self._is_at_ease or not self._is_ticking:
             self.wake_service()
 
     def sweep_soon(self) -> None:
@@ -251,16 +255,21 @@ class Poller:
 
     def _run(self) -> None:
         quiet = seen = 0
+        ticks = 1
         while not self._stopping:
             is_quiet = not self._is_nudged and seen == self._activity
-            quiet = quiet + 1 if is_quiet else 0
+            quiet = quiet + ticks if is_quiet else 0
             seen = self._activity
+            is_at_ease = self._role.locked() and not (self._is_nudged or self._has_unsent)
+            ticks = min(2 * ticks, _LONGEST_TICKS) if is_at_ease else 1
             self._is_nudged = False
             self._is_ticking = quiet < _QUIET_TICKS
-            # After the flag: what was collected before it was down is sent here, and who collects
-            # from now on sees it.
+            self._is_at_ease = ticks > 1
+            # After the flags: what was collected before they were so is sent here, and who collects
+            # from now on sees them.
             self._work()
-            self._step(self._tick_s if self._is_ticking else self._idle_s(), is_quiet=is_quiet)
+            wait_s = ticks * self._tick_s if self._is_ticking else self._idle_s()
+            self._step(wait_s, is_quiet=is_quiet)
 
     def _step(self, wait_s: float, *, is_quiet: bool) -> None:
         # Who has just left the role comes back soon, as a rule: it is left free for a tick.
