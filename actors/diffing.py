@@ -131,6 +131,7 @@ class Baseline:
             WorkspaceError: the folder cannot be read, or git fails.
         """
         _, left_out = self._import(self.git, WORK, onto=BASE)
+        self._saved = None
         changed = [shown(name) for name in self._changed(self.git, BASE)]
         text, cut = _limited(self._patch(self.git, BASE), max_diff_bytes)
         missing = {shown(item.path): item.why for item in left_out}
@@ -146,7 +147,8 @@ class Baseline:
         container nobody can set the time of a file's last change (ctime).
 
         Returns:
-            Whether there is a patch: False when all is as at the last call, or at the beginning.
+            Whether there is a patch: False when all is as at the beginning, or as at the last call
+            if `diff` was not called since.
 
         Raises:
             SavingStopped: `stopped` said so.

@@ -18,6 +18,7 @@ from .places import Places
 from .podman.guard_process import end_marked
 from .podman.sweep import sweep
 from .repository.takeout import Work
+from .saving import Saving
 from .tasks.store import SERVICE_RUN
 from .work import rescue
 from .workspace import Workspace
@@ -66,6 +67,7 @@ class Housekeeper:
             max_file_bytes=storage.max_file_bytes,
             max_total_bytes=storage.max_workspace_bytes,
         )
+        self._saving = Saving(base.saved, storage.save_interval, storage.max_workspace_bytes)
         self._every_s = every_s
         self._look_after_s = look_after_s
         self._looks: list[float] = []
@@ -97,7 +99,7 @@ class Housekeeper:
             AgentError: podman or the store failed.
         """
         conversations = self._base.conversations
-        sweep_places(conversations, self._store, self._env, self._make)
+        sweep_places(conversations, self._store, self._env, self._make, self._saving)
 
     def _work(self) -> None:
         tidy_at = 0.0
@@ -192,14 +194,16 @@ def sweep_places(
     store: TaskStore,
     env: Mapping[str, str],
     make: Callable[[Path], Workspace] = Workspace,
+    saving: Saving | None = None,
 ) -> None:
     """Remove the folders of conversations that nobody holds and no unfinished task needs.
 
-    The work in them that is nowhere else is taken out before, into the task's result and branch.
+    The work in them that is nowhere else is taken out before, into the task's result and branch,
+    or a copy.
     """
 
     def may_go(folder: Path) -> bool:
-        return rescue(make(folder), store)
+        return rescue(make(folder), store, saving)
 
     Places(conversations, env).sweep(store.places_in_use(), now=time.time(), may_go=may_go)
 

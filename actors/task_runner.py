@@ -288,7 +288,7 @@ class TaskRunner:
         kind = result.failure_kind
         if kind is not None and POLICIES[FailureKind(kind)].requeue:
             return  # it runs again; when it does not, the sweep makes the branch
-        put_on_branch(workspace, task, result)
+        put_on_branch(workspace, task, result, self._saving)
 
     def _save_work(self, task: Task, result: TaskResult) -> None:
         """Keep what was written before the turn was ended."""
@@ -297,7 +297,7 @@ class TaskRunner:
         if workspace is None or not workspace.has_baseline or mark is None:
             return
         if mark[0] == task.task_id:  # else the turn had not begun
-            save_work(workspace, task, result)
+            save_work(workspace, task, result, self._saving)
 
     def _read_result(self, job: Job, role: TaskType, event: dict[str, Any]) -> TaskResult:
         kind = classify_result(event, self._api_error, needs_structured=role.schema is not None)

@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from .failure import POLICIES, FailureKind
+from .repository.plan import in_diff_alone
 from .repository.publish import About
 from .untrusted_tree import WorkspaceError
 from .workspace import Workspace
@@ -17,6 +18,7 @@ from .workspace import Workspace
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .saving import Saving
     from .tasks.store import TaskStore
     from .tasks.task import Task, TaskResult
 
@@ -36,33 +38,43 @@ def note_changes(workspace: Workspace, result: TaskResult) -> bool:
     return bool(diff.files_changed)
 
 
-def put_on_branch(workspace: Workspace, task: Task, result: TaskResult) -> None:
-    """Put what `note_changes` saw on a branch; the result says which, or why there is none."""
+def put_on_branch(
+    workspace: Workspace, task: Task, result: TaskResult, saving: Saving | None = None
+) -> None:
+    """Put what `note_changes` saw on a branch; the result says which, or why there is none.
+
+    What is neither there nor, for its size, in the result's patch is in a copy then.
+    """
     at = int(result.timestamp)
     about = About(task.task_id, task.task_type, result.agent_id, task.description, at)
     try:
         published = workspace.publish(about)
     except WorkspaceError as error:
         result.result["branch_error"] = str(error)
-        return
-    if published is not None:
-        result.branch = published.branch
-        result.result |= published.to_result()
+    else:
+        if published is not None:
+            result.branch = published.branch
+            result.result |= published.to_result()
+    # A patch has a limit in a result, a copy has none.
+    if saving and not _is_whole(result) and saving.save(workspace, task.task_id):
+        result.result["whole"] = f"understudy diff {task.task_id} --saved"
 
 
-def save_work(workspace: Workspace, task: Task, result: TaskResult) -> None:
+def save_work(
+    workspace: Workspace, task: Task, result: TaskResult, saving: Saving | None = None
+) -> None:
     """Keep what a task wrote that did not come to its end; the result says why there is nothing."""
     try:
         if note_changes(workspace, result):
-            put_on_branch(workspace, task, result)
+            put_on_branch(workspace, task, result, saving)
     except WorkspaceError as error:
         result.result["work_error"] = str(error)
 
 
-def rescue(workspace: Workspace, store: TaskStore) -> bool:
+def rescue(workspace: Workspace, store: TaskStore, saving: Saving | None = None) -> bool:
     """Take the work of a finished task out of folders that nobody holds; whether they may go now.
 
-    They may when nothing is in them that the task's record and its branch do not have.
+    They may when nothing is in them that the task's record, branch and copies do not have.
 
     Raises:
         StoreError: the store failed.
@@ -76,13 +88,13 @@ def rescue(workspace: Workspace, store: TaskStore) -> bool:
         workspace.take_up()
         if not workspace.has_baseline or not note_changes(workspace, result):
             return True
-        put_on_branch(workspace, task, result)
+        put_on_branch(workspace, task, result, saving)
     except WorkspaceError as error:
         _log.warning("the work of task %s stays in %s: %s", task.task_id, workspace.root, error)
         return False
     where = f"branch {result.branch}" if result.branch else "its result"
     store.add_work(result, f"its unfinished work is kept in {where}")
-    return result.branch is not None or "(patch)" not in result.result.get("left_out", {})
+    return _is_whole(result)
 
 
 def left_behind(conversations: Path, task_id: str, result: TaskResult) -> Path | None:
@@ -96,9 +108,19 @@ def left_behind(conversations: Path, task_id: str, result: TaskResult) -> Path |
     return None
 
 
+def _is_whole(result: TaskResult) -> bool:
+    """Whether what a task wrote is all in its result, its branch or a copy."""
+    said = result.result
+    if "(patch)" not in said.get("left_out", {}) or "whole" in said:
+        return True
+    return result.branch is not None and not in_diff_alone(said.get("not_on_branch", {}))
+
+
 def _is_missing(result: TaskResult) -> bool:
     """Whether the work of that task may be in its folders alone."""
     if result.failure_kind is None or result.branch is not None:
         return False
+    if not _is_whole(result):
+        return True
     # One that was to run again was given no branch, though its changes were noted.
     return POLICIES[FailureKind(result.failure_kind)].requeue or "diff" not in result.result

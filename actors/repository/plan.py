@@ -202,6 +202,11 @@ def _is_file(entry: Entry) -> bool:
     return entry.mode not in (LINK, SUBMODULE)
 
 
+def in_diff_alone(left_out: Mapping[str, str]) -> tuple[str, ...]:
+    """Those of the paths left out whose changes are work all the same."""
+    return tuple(path for path, why in left_out.items() if why.endswith(IN_DIFF))
+
+
 def is_pointer(data: bytes) -> bool:
     """Whether a content is what git LFS stores in place of a file: it is stored as it is."""
     return len(data) < _MAX_POINTER_BYTES and _POINTER.fullmatch(data) is not None

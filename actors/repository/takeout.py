@@ -13,12 +13,10 @@ from ..untrusted_tree import WorkspaceError
 from .git import NO_PROGRAMS, shown
 from .origin import find_origin
 from .patches import changed_in, only
-from .plan import IN_DIFF
+from .plan import in_diff_alone
 from .programs import without_programs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ..tasks.task import Task, TaskResult
     from .origin import Origin
 
@@ -81,7 +79,7 @@ class Work:
             text=str(said.get("diff") or ""),
             is_whole="(patch)" not in (said.get("left_out") or {}),
             changed=tuple(map(str, said.get("files_changed") or ())),
-            rest=_in_diff_alone(said.get("not_on_branch") or {}),
+            rest=in_diff_alone(said.get("not_on_branch") or {}),
         )
 
     @classmethod
@@ -90,6 +88,11 @@ class Work:
         folder = Path(task.repo) if task.repo else None
         changed, text = tuple(sorted(changed_in(patch))), patch.decode(errors="replace")
         return cls(task.task_id, folder, None, None, None, text, is_whole=True, changed=changed)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether work is missing in the patch that is in no commit either; a copy has it."""
+        return not self.is_whole and (bool(self.rest) or self.commit is None)
 
     def patch(self) -> bytes:
         """All that the task changed, for `git apply` in the task's folder.
@@ -111,6 +114,9 @@ class Work:
             WorkRefused: they do not fit what is there, or are there already.
         """
         folder = self._folder()
+        if self.is_cut:
+            mend = f"take the whole: understudy apply {self.task_id} --saved"
+            raise WorkRefused(self.task_id, "its patch is cut, as it is large", mend)
         patch = b"".join(part for part in self._patches() if self._is_open(folder, part))
         if not patch:
             raise WorkRefused(self.task_id, "its changes are there already", "nothing to do")
@@ -164,6 +170,7 @@ class Work:
         if origin and tip and _is_held(origin, tip, str(self.branch)):
             rest = self._rest_patch() if looks_at_disk else b""
             is_safe = not rest or (there is not None and self._is_applied(there, rest))
+            is_safe = is_safe and not (looks_at_disk and self.is_cut)
             return None if is_safe else self._rest_is_open()
         # What the user has put on the branch since is not in the patch.
         if there and tip in (None, self.commit):
@@ -267,10 +274,6 @@ class Work:
             mend = f"fetch {self.branch} from it"
             raise WorkRefused(self.task_id, f"{self.folder} has no working tree", mend)
         return self.branch
-
-
-def _in_diff_alone(left_out: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(path for path, why in left_out.items() if str(why).endswith(IN_DIFF))
 
 
 def _between(origin: Origin, base: str | None, commit: str, relative: str) -> bytes:

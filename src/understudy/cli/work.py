@@ -163,6 +163,11 @@ def diff(
             click.echo("".join(f"{path}\n" for path in work.changed), nl=False)
             return 0
         patch = work.patch()
+    if work.is_cut:
+        text = (
+            f"the patch is cut, as it is large; the whole: understudy diff {work.task_id} --saved"
+        )
+        click.echo(text, err=True)
     if sys.stdout.isatty():
         from rich.console import Console  # noqa: PLC0415 - rich is loaded when something is shown
 
