@@ -20,7 +20,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .claude.session_lock import Holder, SessionHeld, SessionLock, SessionLockDamaged
-from .podman.container import remove_containers
+from .podman.sweep import remove_left
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class Places:
 
     def _end(self, holder: Holder) -> None:
         if holder.container:
-            remove_containers([holder.container], self._env)
+            remove_left(holder.container, self._env)
 
 
 def _kept_at(folder: Path) -> float:

@@ -21,8 +21,9 @@ from .claude.tools import BUS, tool_names
 from .claude.transcript import leftovers, settle_and_archive
 from .claude.transcript_file import PROJECT_PARTS
 from .places import Places
-from .podman import Container, ContainerSpec, container_name, run_podman
+from .podman import Container, ContainerSpec, container_name
 from .podman.argv import with_egress
+from .podman.sweep import remove_predecessors
 from .taking_up import Fate, Opened, fate_of, give_up, take_up
 from .tasks.rows import Conversation
 from .team.rights import EGRESS
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_PODMAN_S = 60.0
 # What a container has of the usual memory when its task ran out of that.
 _MORE_MEMORY = 2
 
@@ -197,14 +197,9 @@ class Seat:
         Raises:
             PodmanError: podman failed.
         """
-        if self._plan.incarnation == 1:
-            return
-        mine = {"run": self._plan.run_id, "agent": self._plan.agent_id}
-        filters = [f"--filter=label=understudy.{key}={value}" for key, value in mine.items()]
-        env = self._plan.podman_env
-        found = run_podman("ps", "-aq", *filters, timeout_s=_PODMAN_S, env=env)
-        if ids := found.stdout.split():
-            run_podman("rm", "-f", "-i", "-t", "0", *ids, timeout_s=_PODMAN_S, env=env)
+        plan = self._plan
+        if plan.incarnation > 1:
+            remove_predecessors(plan.run_id, plan.agent_id, plan.incarnation, plan.podman_env)
 
     def warm_up(self, task_type: str) -> None:
         """Have a clean, ready CLI for that type ahead of need."""

@@ -15,6 +15,10 @@ import subprocess
 import sys
 import time
 
+TYPE_CHECKING = False  # typing would be a third of its memory
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # The owner closes the pipe with this byte when it ends in order: one look is enough then.
 ORDERLY = b"."
 _QUIET_S = 3.0
@@ -23,6 +27,9 @@ _POLL_S = 0.3
 _COMMAND_TIMEOUT_S = 30.0
 # Children end by themselves when their owner is gone, and their fork server sees to it for so long.
 _OWN_END_S = 3.0
+# See `clients.py`.
+_CLIENT_LIMIT_S = 10.0
+_CLIENT_GRACE_S = 5.0
 
 
 def main(label_filter: str, mark: str = "") -> None:
@@ -38,12 +45,13 @@ def main(label_filter: str, mark: str = "") -> None:
     while time.monotonic() - started < _LIMIT_S:
         left = 0 if orderly or not mark else _end_orphans(mark, time.monotonic() - started)
         is_clear = _remove(label_filter)
-        if left:
+        # A client that was at work when the owner died may still make a container.
+        if left or _end_clients(b"--" + label_filter.encode(), time.monotonic() - started):
             is_clear = False
         if orderly and is_clear is not False:
             return
         if not is_clear:
-            # Podman clients that were at work when the owner died may still add containers.
+            # For as long as a process that just begins to be a podman client is not known as one.
             quiet_since = time.monotonic()
         elif time.monotonic() - quiet_since >= _QUIET_S:
             return
@@ -61,6 +69,45 @@ def end_marked(mark: str, *, only_stopped: bool = False) -> int:
     """
     pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208 - see above
     return sum(_end_if_marked(pid, mark.encode(), only_stopped=only_stopped) for pid in pids)
+
+
+def held_clients(is_it: Callable[[list[bytes]], bool]) -> list[int]:
+    """The pidfds of this user's `podman run` clients whose command lines are such; to be closed."""
+    held: list[int] = []
+    for name in os.listdir("/proc"):  # noqa: PTH208 - see below
+        if name.isdecimal() and int(name) != os.getpid():
+            with contextlib.suppress(OSError):  # it has ended
+                pidfd = os.pidfd_open(int(name))
+                if _is_client(int(name), is_it):
+                    held.append(pidfd)
+                else:
+                    os.close(pidfd)
+    return held
+
+
+def _is_client(pid: int, is_it: Callable[[list[bytes]], bool]) -> bool:
+    try:
+        argv = _read(pid, "cmdline").split(b"\0")
+        users = _read(pid, "status").partition(b"\nUid:")[2].split(None, 2)
+    except OSError:
+        return False
+    # The second word's name, where podman is a script of the machine's own.
+    is_podman = any(word.rpartition(b"/")[2] == b"podman" for word in argv[:2])
+    return is_podman and b"run" in argv and int(users[1]) == os.geteuid() and is_it(argv)
+
+
+def _end_clients(label: bytes, since_s: float) -> int:
+    """End the clients with that label as `await_clients` does; how many there are."""
+    pidfds = held_clients(lambda argv: label in argv)
+    for pidfd in pidfds:
+        with contextlib.suppress(ProcessLookupError):
+            if since_s >= _CLIENT_LIMIT_S + _CLIENT_GRACE_S:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            elif since_s >= _CLIENT_LIMIT_S:
+                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+                signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+        os.close(pidfd)
+    return len(pidfds)
 
 
 def _end_orphans(mark: str, since_s: float) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PodmanError
+from .clients import await_clients, labels_of, made_name, serves_dead_owner
 from .command import run_podman
 from .container import container_exists, remove_containers
 from .names import RUN_LABEL, is_run_id, owner_lives, parse_name
@@ -41,6 +42,7 @@ def sweep(env: Mapping[str, str], is_alive: Callable[[str], bool]) -> list[str]:
     Raises:
         PodmanError: podman cannot be run, or could not remove one.
     """
+    await_clients(lambda argv: serves_dead_owner(argv) and _is_of_dead_run(argv, is_alive))
     swept: set[str] = set()
     for found in _records(env):
         if not found.is_owned() and not is_alive(found.run_id):
@@ -53,6 +55,49 @@ def sweep(env: Mapping[str, str], is_alive: Callable[[str], bool]) -> list[str]:
             _remove_lost(lost)
             swept.add(lost.run_id)
     return sorted(swept)
+
+
+def remove_left(name: str, env: Mapping[str, str]) -> None:
+    """Remove a dead owner's container of that name, also one that is only being made.
+
+    Raises:
+        PodmanError: podman failed, and it is still there.
+    """
+    _remove_named(lambda found: found == name, [name], env)
+
+
+def remove_predecessors(
+    run_id: str, agent_id: str, incarnation: int, env: Mapping[str, str]
+) -> None:
+    """Remove the containers of that agent's incarnations before this one, likewise.
+
+    Raises:
+        PodmanError: podman failed.
+    """
+
+    def is_left(name: str) -> bool:
+        parts = parse_name(name)
+        return (
+            parts is not None
+            and (parts.run_id, parts.agent_id) == (run_id, agent_id)
+            and parts.incarnation < incarnation
+        )
+
+    await_clients(lambda argv: is_left(made_name(argv)))
+    _remove_named(is_left, [found.name for found in _records(env) if is_left(found.name)], env)
+
+
+def _remove_named(is_left: Callable[[str], bool], names: list[str], env: Mapping[str, str]) -> None:
+    await_clients(lambda argv: is_left(made_name(argv)))
+    remove_containers(names, env)
+    for lost in _lost_conmons(env, is_left):
+        _log.warning("ending %s, unknown to podman", lost.name)
+        _remove_lost(lost)
+
+
+def _is_of_dead_run(argv: list[bytes], is_alive: Callable[[str], bool]) -> bool:
+    run_id = labels_of(argv).get(RUN_LABEL, "")
+    return is_run_id(run_id) and not is_alive(run_id)
 
 
 @dataclass(frozen=True)
@@ -109,8 +154,10 @@ class _Conmon:
     runtime: str
 
 
-def _lost_conmons(env: Mapping[str, str]) -> list[_Conmon]:
-    """The monitors of containers that podman has no record of."""
+def _lost_conmons(
+    env: Mapping[str, str], is_it: Callable[[str], bool] = lambda _: True
+) -> list[_Conmon]:
+    """The monitors of containers of such names that podman has no record of."""
     lost: list[_Conmon] = []
     for pid, argv in _processes("conmon"):
         words = [word.decode(errors="replace") for word in argv]
@@ -118,7 +165,7 @@ def _lost_conmons(env: Mapping[str, str]) -> list[_Conmon]:
         options = dict(reversed(pairs))
         name, container_id = options.get("-n", ""), options.get("-c", "")
         parts = parse_name(name)
-        if parts is None or not container_id:
+        if parts is None or not container_id or not is_it(name):
             continue
         if _is_unknown(container_id, env, _store_options(pairs)):
             runtime = options.get("-r", "runc")
