@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OLDEST_CLI := $(shell sed -n 's/^OLDEST_CLI_VERSION = "\(.*\)"/\1/p' actors/releases.py)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test check unit machine images pin erlang bench bench-messaging bench-peers faults soak clean
+.PHONY: demo test check unit machine images pin erlang bench bench-messaging bench-peers faults soak kills clean
 
 demo: $(VENV)/.made machine
 	@$(BIN)/understudy demo
@@ -69,6 +69,10 @@ faults: $(VENV)/.made-dev machine
 # DURATION_S seconds (1200) of kills, pauses and cuts while tasks are submitted.
 soak: $(VENV)/.made-dev machine
 	@$(BIN)/python -m tests.faults.soak
+
+# KILLS kills (100) of CLIs, containers, agents and the service; each step of a task leaves a line.
+kills: $(VENV)/.made-dev machine
+	@$(BIN)/python -m tests.faults.kills
 
 $(VENV)/.made: pyproject.toml scripts/make-venv
 	@echo "setting up $(VENV)"

@@ -51,10 +51,20 @@ def ends(database: Path) -> dict[str, int]:
         return dict(collections.Counter(kind for _, kind, _ in _results(connection)).most_common())
 
 
+def results(database: Path) -> dict[str, dict[str, Any]]:
+    """The result of each task that has one."""
+    with contextlib.closing(connect(database)) as connection:
+        return _all_results(connection)
+
+
+def _all_results(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+    rows = _rows(connection, "SELECT task_id, result FROM results")
+    return {task_id: msgpack.unpackb(blob) for task_id, blob in rows}
+
+
 def _results(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
     """Task, how it ended, and the error."""
-    rows = _rows(connection, "SELECT task_id, result FROM results")
-    found = [(task_id, msgpack.unpackb(blob)) for task_id, blob in rows]
+    found = _all_results(connection).items()
     return [(i, r["failure_kind"] or r["status"], r["error"] or "") for i, r in found]
 
 

@@ -20,7 +20,7 @@ from . import victims
 from .plan import VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 DRIVER = Path(__file__).with_name("driver.py")
 START_S = 60.0
@@ -44,10 +44,17 @@ class Service:
         run_dir: for sockets, with a short path.
         settings: beside `SETTINGS`.
         env: what the service's environment is made of.
+        options: of `understudy serve`.
     """
 
     def __init__(
-        self, home: Path, run_dir: Path, settings: Mapping[str, str], env: Mapping[str, str]
+        self,
+        home: Path,
+        run_dir: Path,
+        settings: Mapping[str, str],
+        env: Mapping[str, str],
+        *,
+        options: Sequence[str] = ("--fake",),
     ) -> None:
         self.home = home
         self._older = victims.all_processes()
@@ -61,6 +68,7 @@ class Service:
             "UNDERSTUDY_COMMUNICATION__SOCKET_PATH": self.socket,
         }
         self._settings = {**SETTINGS, **settings}
+        self._options = options
         self.process: subprocess.Popen[bytes] | None = None
         self.acknowledged: list[str] = []
         self.lives = 0
@@ -83,8 +91,8 @@ class Service:
     def start(self, plan: Path | None, *, agents: int = 1) -> bool:
         """Start the next service; whether it became ready, and did not die before."""
         self.lives += 1
-        options = [word for item in self._settings.items() for word in ("--set", "=".join(item))]
-        command = [str(DRIVER), "serve", "--fake", "--agents", str(agents), *options]
+        settings = [word for item in self._settings.items() for word in ("--set", "=".join(item))]
+        command = [str(DRIVER), "serve", *self._options, "--agents", str(agents), *settings]
         env = {**self.env, **({VARIABLE: str(plan)} if plan else {})}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

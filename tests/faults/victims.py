@@ -38,6 +38,11 @@ def processes_of(home: Path, older: frozenset[int] = frozenset()) -> list[int]:
     return [pid for pid in sorted(others) if _is_marked(_PROC / str(pid), mark)]
 
 
+def is_of(home: Path, pid: int) -> bool:
+    """Whether that process was started for that home, or is in one of its containers."""
+    return _is_marked(_PROC / str(pid), os.fsencode(home))
+
+
 def _is_marked(entry: Path, mark: bytes) -> bool:
     if _is_zombie(entry):
         return False

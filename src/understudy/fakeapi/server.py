@@ -38,6 +38,7 @@ class FakeApi:
 
     Args:
         scenarios: scripts by name, and rules.
+        model: asked before any script; None from it leaves the answer to them.
         require_key: answer 401 to every other key.
         log: a file that gets a JSON line per request.
         bodies: keep headers and bodies of the requests too.
@@ -51,12 +52,14 @@ class FakeApi:
         self,
         scenarios: Scenarios | None = None,
         *,
+        model: Callable[[Conversation], Choice | None] = lambda _: None,
         require_key: str | None = None,
         log: Path | None = None,
         bodies: bool = False,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._scenarios = scenarios or Scenarios()
+        self._model = model
         self._require_key = require_key
         self._bodies = bodies
         self._record = Record(log)
@@ -136,7 +139,11 @@ class FakeApi:
         conversation = _read(raw)
         if conversation is None:
             return self._player.error(400, message="the body is no JSON object")
-        choice = scripted_choice(conversation, self._scenarios) or unscripted_choice(conversation)
+        choice = (
+            self._model(conversation)
+            or scripted_choice(conversation, self._scenarios)
+            or unscripted_choice(conversation)
+        )
         self._note(request, raw, conversation, choice)
         if not self._may(request):
             return self._player.error(401, message="invalid x-api-key")

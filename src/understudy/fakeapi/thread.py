@@ -11,7 +11,11 @@ from understudy.fakeapi.script import Scenarios
 from understudy.fakeapi.server import FakeApi
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from understudy.fakeapi.conversation import Conversation
+    from understudy.fakeapi.script import Choice
 
 _START_S = 10.0
 
@@ -28,6 +32,8 @@ class FakeApiThread:
 
     Args:
         scenarios: scripts by name, and rules; see docs/fake-api.md.
+        model: asked before any script, in the server's thread; None from it leaves the answer to
+            them.
         unix: listen on this Unix socket instead of a TCP port.
         require_key: answer 401 to every other key.
         bodies: keep headers and bodies of the requests too.
@@ -40,13 +46,16 @@ class FakeApiThread:
         self,
         scenarios: dict[str, Any] | None = None,
         *,
+        model: Callable[[Conversation], Choice | None] = lambda _: None,
         unix: Path | None = None,
         require_key: str | None = None,
         bodies: bool = False,
     ) -> None:
         self.url = ""
         self._unix = unix
-        self._api = FakeApi(Scenarios(scenarios), require_key=require_key, bodies=bodies)
+        self._api = FakeApi(
+            Scenarios(scenarios), model=model, require_key=require_key, bodies=bodies
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._started = threading.Event()
