@@ -85,10 +85,10 @@ class MailboxFull(TransportError):
         self.size_bytes = size_bytes
 
     def __str__(self) -> str:
-        return (
-            f"the mailbox {self.mailbox!r} is full: {self.messages} messages, "
-            f"{self.size_bytes} bytes; its owner does not keep up"
-        )
+        # Of a mailbox within a process bytes are not known.
+        size = f", {self.size_bytes} bytes" if self.size_bytes else ""
+        words = f"the mailbox {self.mailbox!r} is full: {self.messages} messages{size}"
+        return f"{words}; its owner does not keep up"
 
 
 class MailboxClosed(TransportError):

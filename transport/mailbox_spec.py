@@ -25,7 +25,7 @@ class MailboxSpec:
         max_messages: ordinary messages it holds. Threads that put at the same moment may each get
             one more in.
         max_bytes: of one peer's messages together; one is taken in any case.
-        overflow: wait, refuse, or drop the oldest.
+        overflow: wait, refuse, or drop the oldest; an `Overflow` or its word.
         block_timeout_s: how long `Overflow.BLOCK` waits before it refuses.
         priority: the lower number goes out first, equal ones in order; None is by order alone.
         stop_first: whether a stop overtakes the messages that wait, as pykka's does not.
@@ -41,6 +41,8 @@ class MailboxSpec:
     def __post_init__(self) -> None:
         if min(self.max_messages, self.max_bytes) < 1 or self.block_timeout_s < 0:
             raise ValueError("a mailbox has room for at least one message and one byte")
+        # Otherwise a word would be none of them.
+        object.__setattr__(self, "overflow", Overflow(self.overflow))
 
     @property
     def window(self) -> int:

@@ -66,10 +66,14 @@ class Outlet:
     `room` and `room_bytes` change under the session's lock.
     """
 
-    __slots__ = ("actor_id", "room", "room_bytes", "session")
+    __slots__ = ("_window", "_window_bytes", "actor_id", "room", "room_bytes", "session")
 
     def __init__(self, session: Session, actor_id: str, room: int, room_bytes: int) -> None:
         self.session = session
         self.actor_id = actor_id
-        self.room = room
-        self.room_bytes = room_bytes
+        self.room = self._window = room
+        self.room_bytes = self._window_bytes = room_bytes
+
+    def used(self) -> tuple[int, int]:
+        """Messages and bytes that were sent and whose room was not given back."""
+        return self._window - self.room, self._window_bytes - self.room_bytes

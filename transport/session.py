@@ -210,7 +210,7 @@ class Session:
             waited_s = self._clock() - started_s
             if self.clogged:
                 raise PeerTooSlow(self.peer, self._backlog_bytes(), waited_s)
-            raise MailboxFull(name, len(self.pending), 0)
+            raise MailboxFull(name, *outlet.used())
 
     def _wait_for_room(self, is_free: Callable[[], bool], until_s: float) -> bool:
         if is_free():

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from understudy.supervision.member import current_system as current_system
     from understudy.supervision.system import ActorSystem as ActorSystem
     from understudy.supervision.watch import Down as Down
+    from understudy.transport import DEAD_LETTERS as DEAD_LETTERS
     from understudy.transport import Agent2AgentProtocol as Agent2AgentProtocol
     from understudy.transport import AgentMessage as AgentMessage
     from understudy.transport import MessageType as MessageType
+    from understudy.transport import Overflow as Overflow
     from understudy.transport import UnixSocketChannel as UnixSocketChannel
     from understudy.transport.errors import ActorRestarted as ActorRestarted
     from understudy.transport.errors import DeadlockError as DeadlockError
@@ -50,12 +52,14 @@ _PLACES = {
     "ClaudeAgent": "understudy.actors.agent",
     "ClaudeCodeWrapper": "understudy.actors.claude.wrapper",
     "CommandResult": "understudy.actors.podman",
+    "DEAD_LETTERS": "understudy.transport",
     "DeadlockError": "understudy.transport.errors",
     "Down": "understudy.supervision.watch",
     "MailboxFull": "understudy.transport.errors",
     "MailboxSpec": "understudy.transport.mailbox_spec",
     "MessageType": "understudy.transport",
     "Orchestrator": "understudy.orchestrator",
+    "Overflow": "understudy.transport",
     "RemoteError": "understudy.transport.errors",
     "Task": "understudy.actors.tasks.task",
     "TaskEvent": "understudy.actors.events",
@@ -67,6 +71,7 @@ _PLACES = {
 }
 
 __all__ = [
+    "DEAD_LETTERS",
     "Actor",
     "ActorDeadError",
     "ActorRestarted",
@@ -85,6 +90,7 @@ __all__ = [
     "MailboxSpec",
     "MessageType",
     "Orchestrator",
+    "Overflow",
     "RemoteError",
     "Task",
     "TaskEvent",

@@ -296,9 +296,14 @@ def fill(ref: pykka.ActorRef[Any]) -> int:
     for number in range(100):
         try:
             ref.tell(number)
-        except MailboxFull:
-            return number
-    pytest.fail("a hundred messages had room")
+        except MailboxFull as error:
+            full = error
+            break
+    else:
+        pytest.fail("a hundred messages had room")
+    assert full.messages >= 1
+    assert full.size_bytes > full.messages
+    return number
 
 
 def test_a_sender_is_held_and_then_refused_when_the_mailbox_stays_full(pair: Pair) -> None:

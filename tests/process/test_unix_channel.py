@@ -695,6 +695,48 @@ def test_a_killed_peer_is_noticed_and_its_successor_taken(path: str) -> None:
             assert server.peers() == {"child": 2}
 
 
+def longest_tell(alice: UnixSocketChannel, bob: UnixSocketChannel, count: int, blob: str) -> float:
+    """Broadcast and wait for it at another subscriber, again and again; the longest time."""
+    longest_s = 0.0
+    for number in range(count):
+        start_s = time.monotonic()
+        alice.send(write("alice", "broadcast", {"n": number, "x": blob}))
+        while (heard := take(bob)).message_type is MessageType.ERROR:
+            pass
+        assert heard.payload["n"] == number
+        longest_s = max(longest_s, time.monotonic() - start_s)
+    return longest_s
+
+
+def test_a_subscriber_whose_process_is_stopped_slows_nobody(path: str) -> None:
+    events: queue.SimpleQueue[PeerEvent] = queue.SimpleQueue()
+    with (
+        serve(path, on_peer=events.put) as server,
+        Child(CLIENT, path) as child,
+        UnixSocketChannel(path, name="alice") as alice,
+        UnixSocketChannel(path, name="bob") as bob,
+    ):
+        assert events.get(timeout=LIMIT_S).name == "child"
+        child.process.send_signal(signal.SIGSTOP)
+        # A held sender would wait for 5 s.
+        assert longest_tell(alice, bob, 40, "x" * (1 << 20)) < 1.0
+        assert server.stats.dropped_slow_peer > 0
+        assert "child" in server.peers()
+
+
+def test_a_subscriber_whose_inbox_is_full_slows_nobody(path: str) -> None:
+    with (
+        serve(path) as server,
+        UnixSocketChannel(path, name="full", max_inbox_messages=2) as full,
+        UnixSocketChannel(path, name="alice") as alice,
+        UnixSocketChannel(path, name="bob") as bob,
+    ):
+        assert longest_tell(alice, bob, 200, "") < 1.0
+        wait_until(lambda: full.stats.dropped_inbox_full == 198)
+        assert server.stats.dropped_slow_peer == 0
+        assert [take(full).payload["n"] for _ in range(2)] == [0, 1]
+
+
 def test_the_clients_of_a_killed_server_are_told_and_its_socket_replaced(path: str) -> None:
     with Child(SERVER, path) as child, UnixSocketChannel(path, name="alice") as alice:
         child.kill()

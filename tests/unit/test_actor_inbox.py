@@ -117,6 +117,12 @@ def test_a_full_mailbox_refuses_at_once() -> None:
     assert taken(box) == [1, 2]
 
 
+def test_a_policy_may_be_given_by_its_word_and_no_other() -> None:
+    assert MailboxSpec(overflow="reject").overflow is Overflow.REJECT  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'rejects' is not a valid Overflow"):
+        MailboxSpec(overflow="rejects")  # type: ignore[arg-type]
+
+
 def test_a_full_mailbox_holds_its_senders_until_their_time_is_over() -> None:
     box = inbox(max_messages=1, block_timeout_s=0.05)
     box.put(Envelope(1))
