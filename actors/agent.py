@@ -114,7 +114,11 @@ class ClaudeAgent(pykka.ThreadingActor):
         self._seat.servers_of = self._servers_of
         self._others = FleetBackend(protocol, self._work_now)
         self._runner = TaskRunner(
-            agent_id, self._seat, progress=self._tell_progress, **runner_options
+            agent_id,
+            self._seat,
+            progress=self._tell_progress,
+            moved=self._tell_moved,
+            **runner_options,
         )
         self._worker = threading.Thread(
             target=self._work_loop, name=f"understudy-worker-{agent_id}", daemon=True
@@ -281,6 +285,10 @@ class ClaudeAgent(pykka.ThreadingActor):
 
     def _tell_progress(self, task_id: str, text: str) -> None:
         payload = {"kind": "progress", "task_id": task_id, "text": text}
+        self._protocol.send(ORCHESTRATOR, MessageType.STATUS_UPDATE, payload)
+
+    def _tell_moved(self, task_id: str, session_id: str) -> None:
+        payload = {"kind": "conversation", "task_id": task_id, "session_id": session_id}
         self._protocol.send(ORCHESTRATOR, MessageType.STATUS_UPDATE, payload)
 
     def _tell_root(self, payload: dict[str, Any]) -> None:

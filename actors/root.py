@@ -267,6 +267,9 @@ class RootActor(pykka.ThreadingActor):
         agent, payload = self._roster[message.sender_id], message.payload
         if payload.get("kind") == "progress":
             self._book.publish(payload["task_id"], "progress", agent.agent_id, payload["text"])
+        elif payload.get("kind") == "conversation":
+            lease = Lease(agent.agent_id, message.incarnation)
+            self._book.move(payload["task_id"], lease, payload["session_id"])
         elif payload.get("kind") == "container":
             agent.has_container(payload)
         elif payload.get("kind") == "permission":

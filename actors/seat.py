@@ -176,8 +176,8 @@ class Seat:
             raise WorkspaceError(name, "there is no workspace", "its turn is over")
         return opened.workspace.leave(name, text)
 
-    def begin_anew(self) -> None:
-        """Leave the conversation for an empty one, in the same container and workspace.
+    def begin_anew(self) -> str:
+        """Leave the conversation for an empty one, in the same container and workspace; its id.
 
         Raises:
             ClaudeError: the CLI is still in the old one, or ended.
@@ -188,6 +188,7 @@ class Seat:
         fresh = self.client.clear()
         self.conversation = Conversation(fresh, self.conversation.place)
         self._opened = replace(self._opened, session_id=fresh)
+        return fresh
 
     def remove_predecessors(self) -> None:
         """End the containers of this agent's earlier incarnations.

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from .tasks.queue import TaskQueue
     from .tasks.rows import TaskRow
     from .tasks.store import TaskStore
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -184,6 +188,19 @@ class TaskBook:
     def result(self, task_id: str) -> TaskResult | None:
         """What came of that task, or None."""
         return self._store.result(task_id)
+
+    def move(self, task_id: str, lease: Lease, session_id: str) -> None:
+        """Its holder works on it in another conversation now, in the same place."""
+        if not self._store.move(task_id, lease, session_id):
+            _log.warning("%s does not hold %s, and moves it nowhere", lease.agent_id, task_id)
+
+    def given_below(self, heads: Collection[str]) -> Counter[str]:
+        """How many tasks were given away below each of these, finished ones included."""
+        head_of = {head: head for head in heads}
+        for task in self._store.tasks_since(heads):
+            if task.parent in head_of:
+                head_of[task.task_id] = head_of[task.parent]
+        return Counter(head for task_id, head in head_of.items() if task_id != head)
 
     def ancestors(self, task: Task) -> list[Task]:
         """The task in which an agent gave this one away, the one above that, and so on."""

@@ -79,6 +79,7 @@ class TaskRunner:
         stall_s: float,
         transcripts: Path | None,
         progress: Callable[[str, str], None],
+        moved: Callable[[str, str], None] = lambda _task_id, _session_id: None,
         roles: Roles | None = None,
         saving: Saving | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -88,6 +89,9 @@ class TaskRunner:
         self._stall_s = stall_s
         self._transcripts = transcripts
         self._progress = progress
+        self._moved = moved
+        # A new conversation, in the middle of a task, that has not said anything yet.
+        self._fresh: str | None = None
         self._roles = roles or Roles({}, {})
         self._saving = saving
         self._clock = clock
@@ -135,14 +139,28 @@ class TaskRunner:
         if job is None:
             return
         self._talk.note(event)
-        if event.get("type") == "assistant" and event.get("error"):
-            self._api_error = str(event["error"])
+        if event.get("type") == "assistant":
+            if event.get("error"):
+                self._api_error = str(event["error"])
+            else:
+                self._note_move(job)
         if self._transcripts is not None:
             path = self._transcripts / f"{job.task.task_id}.jsonl"
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(event, separators=(",", ":")) + "\n")
         if text := summarize(event):
             self._progress(job.task.task_id, text)
+
+    def _note_move(self, job: Job) -> None:
+        """Whoever takes the task up goes on in the new conversation, now that there is something.
+
+        Until then the old one is all there is to go on with.
+        """
+        if self._fresh is not None and self._opened is not None:
+            # All of its transcript is this task's.
+            self._opened.workspace.mark(job.task.task_id, 0)
+            self._moved(job.task.task_id, self._fresh)
+            self._fresh = None
 
     def run(self, job: Job) -> TaskResult:
         """The job's result; failures that are the task's own are results too.
@@ -153,6 +171,7 @@ class TaskRunner:
         started = self._clock()
         with self._lock:
             self._job, self._opened, self._talk = job, None, TalkSoFar()
+            self._fresh = None
         try:
             result = self._attempt(job, started)
         except ContextGone as error:
@@ -268,7 +287,7 @@ class TaskRunner:
             if not self._is_full(event):
                 return event
         self._progress(job.task.task_id, "the conversation is full: a new one begins")
-        self._seat.begin_anew()
+        self._fresh = self._seat.begin_anew()
         changed = [] if role.read_only else workspace.diff().files_changed
         prompt = role.prompt(job.task, workspace.names(MAX_NAMES))
         return self._say(job, grown_too_long(prompt, changed, said), started)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import tempfile
 import time
+from collections import Counter
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from understudy import Orchestrator, Task, TaskResult
+from understudy.actors.gateway.ledger import LEDGER_NAME
 from understudy.fakeapi import FakeApiThread
 
 _LOOK = {"tool": "Read", "input": {"file_path": "/work/nothing"}}
@@ -52,20 +57,26 @@ def _run(scenarios: dict[str, Any], agents: int, tasks: int, seconds: float) -> 
         time.sleep(seconds)
         ended = time.time()
         results = [handle.wait(timeout_s=1.0) for handle in handles if handle.done()]
-        asked = [entry for entry in api.requests if begun <= entry["t"] <= ended]
+        asked = _answered_between(Path(folder) / LEDGER_NAME, begun, ended)
         restarts = sum(agent["restarts"] for agent in fleet.get_agent_status().values())
         return _said(results, asked, restarts) | {"seconds": round(ended - begun, 1)}
 
 
-def _said(done: list[TaskResult], asked: list[dict[str, Any]], restarts: int) -> dict[str, Any]:
-    refused = sum(entry["ev"] == "refused" for entry in asked)
+def _answered_between(ledger: Path, begun: float, ended: float) -> Counter[int]:
+    """The API's answers in that time, by status: the model itself keeps the newest 1000 only."""
+    sql = "SELECT status FROM asks WHERE state = 'done' AND asked_at + seconds BETWEEN ? AND ?"
+    with contextlib.closing(sqlite3.connect(ledger)) as db:
+        return Counter(status for (status,) in db.execute(sql, (begun, ended)))
+
+
+def _said(done: list[TaskResult], asked: Counter[int], restarts: int) -> dict[str, Any]:
     return {
         "tasks_done": len(done),
         "tasks_failed": sum(result.status != "success" for result in done),
         "attempts_most": max((result.attempts for result in done), default=0),
         "restarts": restarts,
-        "answered": sum(entry["ev"] == "request" for entry in asked) - refused,
-        "refused_by_api": refused,
+        "answered": asked[200],
+        "refused_by_api": asked.total() - asked[200],
     }
 
 

@@ -40,6 +40,12 @@ INSERT_ATTEMPT = """
         (task_id, attempt, agent_id, incarnation, started_at, session_id, place)
     VALUES (?, ?, ?, ?, ?, ?, ?)
 """
+MOVE_ATTEMPT = "UPDATE attempts SET session_id = ? WHERE task_id = ? AND ended_at IS NULL"
+TASKS_SINCE = """
+    SELECT task FROM tasks
+    WHERE seq > (SELECT min(seq) FROM tasks WHERE task_id IN (SELECT value FROM json_each(?)))
+    ORDER BY seq
+"""
 END_ATTEMPT = """
     UPDATE attempts SET ended_at = ?, outcome = ? WHERE task_id = ? AND ended_at IS NULL
 """

@@ -130,6 +130,18 @@ class TaskStore:
             connection.execute(statements.INSERT_ATTEMPT, given)
             return True
 
+    def move(self, task_id: str, lease: Lease, session_id: str) -> bool:
+        """Record that the attempt under way goes on in another conversation, in the same place.
+
+        Returns:
+            False when that incarnation does not hold the task: nothing is changed then.
+        """
+        with self._file.write() as connection:
+            if not recovery.holds(connection, task_id, lease):
+                return False
+            connection.execute(statements.MOVE_ATTEMPT, (session_id, task_id))
+            return True
+
     def end_attempt(self, task_id: str, outcome: Outcome, attempts: int) -> int:
         """Record that the attempt under way ended without a result; the task waits again.
 
@@ -288,6 +300,11 @@ class TaskStore:
         values = [state.value] if state and not poison else []
         order = f"{statements.SELECT_TASK} {where} ORDER BY seq DESC LIMIT ?"
         return [self._task_row(row) for row in self._file.read(order, (*values, limit))]
+
+    def tasks_since(self, task_ids: Iterable[str]) -> list[Task]:
+        """All tasks that came after the first of these, in their order."""
+        rows = self._file.read(statements.TASKS_SINCE, (json.dumps(list(task_ids)),))
+        return [Task.from_wire(self._file.unpack(row[0])) for row in rows]
 
     def ids_starting_with(self, start: str, limit: int = 10) -> list[str]:
         """The ids of the tasks whose id begins so, the newest first; at most `limit`."""

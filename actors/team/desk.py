@@ -243,17 +243,27 @@ class TeamDesk:
 
         Those who asked were cut off in their turns, and ask again; what they delegated goes on.
         """
+        tasks = list(tasks)
         for task in tasks:
             if above := self._book.ancestors(task):
                 self._families.add(task, above)
                 giver = self._book.row(above[0].task_id)
                 if giver is not None and giver.state.is_final:
                     self._families.ended(giver.task_id)
+        self._count_given(tasks)
         for task in tasks:
             if task.is_ask:
                 self._book.take_waiting(task.task_id)
                 why = "the agent that asked was cut off with the service"
                 self._book.fail(task, FailureKind.CANCELED, why)
+
+    def _count_given(self, tasks: list[Task]) -> None:
+        """What was given away before, and is finished, counts for `max_tasks` as well."""
+        heads = {task.task_id: [task, *self._book.ancestors(task)][-1].task_id for task in tasks}
+        given = self._book.given_below(set(heads.values()))
+        for task in tasks:
+            if given[heads[task.task_id]]:
+                self._families.remember(task, heads[task.task_id], given[heads[task.task_id]])
 
     def count_standing_still(self) -> int:
         """How many agents wait for another's task, and use no worker meanwhile."""

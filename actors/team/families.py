@@ -37,6 +37,13 @@ class Families:
             self._head[task_id] = head
         self._children.setdefault(giver, set()).add(child.task_id)
 
+    def remember(self, task: Task, head: str, given: int) -> None:
+        """That task is not finished, and an earlier service gave away so many in its family."""
+        family = self._families.setdefault(head, _Family())
+        family.given = max(family.given, given)
+        family.unfinished.add(task.task_id)
+        self._head[task.task_id] = head
+
     def given(self, head: str) -> int:
         """How many tasks were given away in the family of that task, which a user gave."""
         family = self._families.get(head)

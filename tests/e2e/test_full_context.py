@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from understudy import Orchestrator, Task, TaskResult
-from understudy.actors.paths import cache_dir
+from understudy.actors.paths import cache_dir, state_dir
 from understudy.actors.podman import ensure_image
 from understudy.actors.releases import DEFAULT_CLI_VERSION, OLDEST_CLI_VERSION
+from understudy.actors.tasks.store import TaskStore
 from understudy.fakeapi import FakeApiThread
 
 pytestmark = [pytest.mark.podman, pytest.mark.usefixtures("home")]
@@ -72,6 +73,11 @@ def test_without_a_summary_a_new_conversation_is_told_what_is_known(
     assert (result.status, result.attempts) == ("success", 1), result.error
     assert result.result["output"] == "anew"
     assert result.result["diff"].count("+before") == 1
+    # Whoever takes it up would go on there.
+    with TaskStore(state_dir(os.environ) / "tasks.db") as store:
+        conversation = store.conversation_of(result.task_id)
+    assert conversation is not None
+    assert conversation.session_id == result.context_id
     for known in ("MAKE IT", "Files changed so far", "- made", "Bash echo before"):
         assert known in asked[-1]
 

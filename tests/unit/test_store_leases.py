@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy.actors.tasks.rows import Lease, Outcome
+from understudy.actors.tasks.rows import Conversation, Lease, Outcome
 from understudy.actors.tasks.store import StoreError, TaskStore
 from understudy.actors.tasks.task import Task, TaskResult, TaskState
 
@@ -207,3 +207,13 @@ def test_nothing_that_is_over_is_kept_for_ever_and_numbers_are_not_used_again(
     assert store.incarnations.of("f00d") == []
     assert [life.incarnation for life in store.incarnations.of("service")] == [2]
     assert store.incarnations.take_over("service") == 3
+
+
+def test_only_its_holder_moves_a_task_to_another_conversation(store: TaskStore) -> None:
+    store.start("a", FIRST, 1, Conversation("old", "place"))
+    assert not store.move("a", SECOND, "new")
+    assert store.conversation_of("a") == Conversation("old", "place")
+    assert store.move("a", FIRST, "new")
+    assert store.conversation_of("a") == Conversation("new", "place")
+    store.end_attempt("a", Outcome.FELL, 1)
+    assert not store.move("a", FIRST, "newer")

@@ -384,6 +384,25 @@ def test_depth_and_number_of_what_is_given_away_are_limited(team: Team) -> None:
     assert "team.max_tasks" in said
 
 
+def test_what_was_given_away_before_a_restart_counts_too(tmp_path: Path) -> None:
+    before = Team(tmp_path, agents=3)
+    head = before.begin("agent_000")
+    before.delegate("agent_000", "agent_001")
+    before.delegate("agent_001", "expert")
+    before.finish("agent_002")
+    before.finish("agent_001")
+    before.close()
+
+    team = Team(tmp_path, agents=3)
+    rows = team.store.recover("run", 3)
+    team.root.recover([(row.task, row.attempts) for row in rows], []).get()
+    assert team.works_on("agent_000") == head
+    # Two of three are given and finished; the third is given now.
+    team.delegate("agent_000", "agent_001")
+    assert "team.max_tasks" in team.refusal(team.ask("agent_000", "agent_001"))
+    team.close()
+
+
 @pytest.mark.parametrize(
     ("role", "withheld", "tools"),
     [
