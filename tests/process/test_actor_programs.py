@@ -84,13 +84,16 @@ def test_children_ask_each_other_while_the_root_stands_still(tmp_path: Path) -> 
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as root:
         assert root.stdout is not None
         assert root.stdout.readline() == "asked\n"
-        with ready.open("w"):
-            root.send_signal(signal.SIGSTOP)
         try:
-            assert done.read_text() == "200 True"
-        finally:
+            with ready.open("w"):
+                root.send_signal(signal.SIGSTOP)
+            # Reading it here would have no time limit.
+            told = subprocess.run(["cat", done], capture_output=True, timeout=30, check=True)
+            assert told.stdout == b"200 True"
             root.send_signal(signal.SIGCONT)
-        assert root.wait(30) == 0
+            assert root.wait(30) == 0
+        finally:
+            root.kill()
 
 
 MAILBOXES = """
