@@ -119,12 +119,14 @@ class Node(NodeBase):
         if self._is_closed:
             return
         self._is_closed = True
+        with self._dial_lock:
+            pass  # who was dialling is through, and nobody begins any more
         self._flush_out()
         self._poller.unwatch(self._listener.fileno())
         self._listener.close()
-        for session in self._live_sessions():
-            self._end(session, "this node was closed", is_restart=False)
+        self._end_all()
         self._poller.stop()
+        self._end_all()  # what was being accepted meanwhile
         for ref in list(self._refs.values()):
             ref.die()
 
@@ -189,6 +191,10 @@ class Node(NodeBase):
             self._all_sessions.add(session)
         session.start()
         self._poller.sweep_soon()
+
+    def _end_all(self) -> None:
+        for session in self._live_sessions():
+            self._end(session, "this node was closed", is_restart=False)
 
     def _on_end(self, session: Session, reason: str) -> None:
         self._end(session, reason, is_restart=False)

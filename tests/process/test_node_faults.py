@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -393,6 +394,33 @@ def test_the_sockets_are_for_their_owner_alone_and_go_with_the_node(folder: str)
     assert path.stat().st_mode & 0o777 == 0o600
     node.close()
     assert not path.exists()
+
+
+def test_a_connection_that_comes_while_a_node_closes_is_closed_too(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node("closing", folder)
+    accepted: list[socket.socket] = []
+    arrived, is_closing = threading.Event(), threading.Event()
+    accept, stop = node._listener.accept, node._poller.stop
+
+    def accept_slowly() -> socket.socket:
+        accepted.append(accept())
+        arrived.set()
+        assert is_closing.wait(10)
+        return accepted[0]
+
+    def stop_then() -> None:
+        is_closing.set()
+        stop()
+
+    monkeypatch.setattr(node._listener, "accept", accept_slowly)
+    monkeypatch.setattr(node._poller, "stop", stop_then)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
+        stranger.connect(f"{folder}/closing.sock")
+        assert arrived.wait(10)
+        node.close()
+        assert accepted[0].fileno() == -1
 
 
 def test_a_link_that_was_just_dialled_outlives_a_hello_from_the_same_peer(node: Node) -> None:
