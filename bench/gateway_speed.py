@@ -117,7 +117,7 @@ def _both(
             process.start()
         try:
             last = f"{folder}/{agents - 1}.sock"
-            _until(lambda: Path(last).exists() and Path(folder, "up.sock").exists())
+            _until(lambda: _listens(last) and _listens(f"{folder}/up.sock"))
             yield folder, processes[1]
         finally:
             for process in processes:
@@ -131,6 +131,15 @@ def _until(condition: Callable[[], bool]) -> None:
         if time.monotonic() > ends:
             raise TimeoutError(f"not ready within {_READY_S:g} s")
         time.sleep(0.01)
+
+
+def _listens(path: str) -> bool:
+    # The path is there a moment before anybody listens.
+    try:
+        _connect(path).close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    return True
 
 
 def _connect(path: str) -> socket.socket:
