@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from understudy.transport import Agent2AgentProtocol, AgentMessage
 
-    from .task_book import Running
+    from .running import Running
     from .tasks.task import Task
 
 _log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from .team.giving import TeamLimits
 
 if TYPE_CHECKING:
     from .failure import FailureKind
+    from .running import Running
     from .settings import Settings
-    from .task_book import Running
 
 _TEAM = TeamLimits()
 

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
     from .handle import TaskHandle
     from .roster import AgentRecord, Roster
-    from .task_book import Running, TaskBook
+    from .running import Running
+    from .task_book import TaskBook
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from .orders import Orders
     from .roster import AgentRecord, Roster
-    from .task_book import Running, TaskBook
+    from .running import Running
+    from .task_book import TaskBook
 
 # An agent ends its own turns in time; only one that does not answer is ended by its supervisor.
 CANCEL_GRACE_S = 10.0

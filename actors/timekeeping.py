@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from .dispatch import OVERTIME_S
 from .failure import FailureKind
 from .orders import GATEWAY
+from .running import past_deadline
 from .steering import CANCEL_GRACE_S
-from .task_book import past_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from .orders import Orders
     from .roster import Roster
-    from .task_book import Running, TaskBook
+    from .running import Running
+    from .task_book import TaskBook
     from .tasks.task import Task, TaskResult
 
 _log = logging.getLogger(__name__)

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from ..orders import Orders
     from ..roster import AgentRecord, Roster
-    from ..task_book import Running, TaskBook
+    from ..running import Running
+    from ..task_book import TaskBook
     from ..tasks.inbox import StoredMessage
     from ..tasks.task import Task, TaskResult
     from .giving import TeamLimits
