@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .gateway import Credentials
     from .settings import Settings
 
-# Containers end by themselves after a day, whatever became of their owner.
+# Containers end by themselves after a day and their task's time, whatever became of their owner.
 _CONTAINER_LIFETIME_S = 24 * 3600
 
 

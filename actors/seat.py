@@ -9,6 +9,7 @@ A task that was cut off goes on in the place where it was: home, workspace, conv
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 import uuid
@@ -44,6 +45,8 @@ _log = logging.getLogger(__name__)
 
 # What a container has of the usual memory when its task ran out of that.
 _MORE_MEMORY = 2
+# For what a task waits for, the API's limits or a person: its timeout counts none of that.
+_WAITS_S = 12 * 3600
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class Seat:
         self.conversation: Conversation | None = None
         self.is_parked = False
         self._initialized = False
+        self._ends_at = 0.0
         # Set before `open`, for the task that it opens.
         self.has_more_memory = False
         self.client: ClaudeClient | None = None
@@ -146,7 +150,7 @@ class Seat:
         """
         role = self.roles.type_of(task)
         is_other = self.warm_for != role.key or self.conversation != conversation
-        if anew or is_other or self.has_more_memory:
+        if anew or is_other or self.has_more_memory or not self._outlives(task):
             self._replace(role, conversation, task, anew=anew)
         self._clean, self._busy = False, True
         assert self._opened is not None
@@ -339,14 +343,21 @@ class Seat:
             opened = take_up(
                 self._places, conversation, task, self._workspace, plan.owner, plan.saving
             )
-            self._start(role, name, opened)
+            lifetime_s = plan.lifetime_s + (math.ceil(task.timeout) if task else 0)
+            self._start(role, name, opened, lifetime_s)
         except BaseException:
             self._end(0.0, "left")
             raise
 
-    def _start(self, role: TaskType, name: str, opened: Opened) -> None:
-        container = Container(self._container_spec(role, name, opened), env=self._plan.podman_env)
+    def _outlives(self, task: Task) -> bool:
+        """Whether podman leaves the container alone until the task is done, with time for waits."""
+        return self._ends_at >= self._clock() + task.timeout + _WAITS_S
+
+    def _start(self, role: TaskType, name: str, opened: Opened, lifetime_s: int) -> None:
+        spec = self._container_spec(role, name, opened, lifetime_s)
+        container = Container(spec, env=self._plan.podman_env)
         self._opened = opened
+        self._ends_at = self._clock() + lifetime_s
         container.start()
         self._container, self._type, self._initialized = container, role, False
         self.is_parked = False
@@ -361,7 +372,9 @@ class Seat:
             clock=self._clock,
         )
 
-    def _container_spec(self, role: TaskType, name: str, opened: Opened) -> ContainerSpec:
+    def _container_spec(
+        self, role: TaskType, name: str, opened: Opened, lifetime_s: int
+    ) -> ContainerSpec:
         plan, manner = self._plan, role.manner
         cli = CliRole(
             tools=role.tools,
@@ -385,7 +398,7 @@ class Seat:
             cpus=manner.cpus or plan.cpus,
             pids_limit=plan.pids_limit,
             missing_limits=plan.missing_limits,
-            timeout_s=plan.lifetime_s,
+            timeout_s=lifetime_s,
             env={**CLI_ENV, **plan.cli_env},
             hostname=plan.agent_id.replace("_", "-"),
         )

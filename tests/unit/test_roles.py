@@ -170,7 +170,7 @@ def test_a_role_changes_the_container_and_the_command_line(roles: Roles, tmp_pat
 
     def spec(key: str) -> Any:  # noqa: ANN401 - a private method's answer
         made: Any = seat
-        return made._container_spec(roles.type_by_key(key), "c", opened)
+        return made._container_spec(roles.type_by_key(key), "c", opened, 60)
 
     review, plain = spec("code_review@reviewer"), spec("code_review")
     assert (review.memory, review.cpus) == ("512m", "0.5")
