@@ -143,7 +143,7 @@ _STEPS = (
     _heavy("a container is removed", f"{CONTAINER}.remove", "agent"),
     _heavy(
         "containers of predecessors are removed",
-        "understudy.actors.seat:run_podman",
+        "understudy.actors.seat:remove_predecessors",
         "agent",
         "fall",
     ),

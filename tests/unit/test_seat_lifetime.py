@@ -11,7 +11,7 @@ import pytest
 from understudy.actors import seat as module
 from understudy.actors.places import Places
 from understudy.actors.seat import Seat, SeatPlan
-from understudy.actors.taking_up import Opened
+from understudy.actors.taking_up import Fate, Opened
 from understudy.actors.tasks.rows import Conversation
 from understudy.actors.tasks.task import Task
 from understudy.actors.tasks.types import TaskType
@@ -43,8 +43,8 @@ class SeatWithoutPodman(Seat):
     def _alive(self) -> bool:
         return True
 
-    def _end(self, *_: object) -> None:
-        pass
+    def _end(self, grace_s: float, fate: Fate) -> None:
+        del grace_s, fate
 
     def _start(self, role: TaskType, name: str, opened: Opened, lifetime_s: int) -> None:
         del name
