@@ -14,21 +14,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+from ..errors import PodmanError
 from .argv import ContainerSpec, cid_file, run_argv
 from .command import end_client, failure, run_podman, start_client
 from .limits import OomCounter
 from .machine import Machine, refuse_missing_limits
 from .names import owner_labels
+from .removal import remove_containers
+from .sweep import remove_left
 from .watch import PidWatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..errors import PodmanError
-
 _START_TIMEOUT_S = 60.0
 _REMOVE_TIMEOUT_S = 30.0
-_REMOVE_ATTEMPTS = 3
 _CLIENT_SLACK_S = 10.0
 _EVENTS_TIMEOUT_S = 10.0
 _EVENTS_POLL_S = 0.05
@@ -75,6 +75,7 @@ class Container:
         self._pipes: _Pipes | None = None
         self._watch: PidWatch | None = None
         self._oom: OomCounter | None = None
+        self._files: Path | None = None
         self._started_at = 0.0
         # Whether a container of this name would be the one that we made.
         self._is_ours = False
@@ -95,14 +96,12 @@ class Container:
         refuse_missing_limits(machine, self.spec.missing_limits)
         self._started_at = time.time()
         # Beside the home, so that what a killed process leaves goes with its run's folder.
-        files = Path(tempfile.mkdtemp(dir=self.spec.home_dir.parent, prefix="start-"))
+        self._files = Path(tempfile.mkdtemp(dir=self.spec.home_dir.parent, prefix="start-"))
         try:
-            self._run(files / "container.pid", timeout_s, machine)
+            self._run(self._files / "container.pid", timeout_s, machine)
         except BaseException:
             self.close()
             raise
-        finally:
-            shutil.rmtree(files, ignore_errors=True)
 
     def stop(self, grace_s: float = 2.0) -> None:
         """End of file on stdin, up to `grace_s` for the program to end, then removal.
@@ -147,7 +146,13 @@ class Container:
         """
         if not self._is_ours:
             return
-        remove_containers([self.spec.name], self._env)
+        try:
+            remove_containers([self.spec.name], self._env)
+        except PodmanError as error:
+            if error.kind != "timeout":
+                raise
+            # The client that was ended may have forgotten it.
+            remove_left(self.spec.name, self._env)
         if self._watch is not None:
             self._watch.wait(_REMOVE_TIMEOUT_S)
             self._watch.close()
@@ -160,6 +165,9 @@ class Container:
         if self._pipes is not None:
             self._pipes.stdout.close()
             self._pipes.stderr.close()
+        if self._files is not None:
+            self.oom()  # a last look, before there is nothing to look at
+            shutil.rmtree(self._files, ignore_errors=True)
 
     def __enter__(self) -> Self:
         self.start()
@@ -203,7 +211,7 @@ class Container:
 
     def oom(self) -> bool:
         """Whether a process in it was killed because its memory limit was reached."""
-        return self._oom is not None and self._oom.sample() > 0
+        return self._oom is not None and self._oom.sample()
 
     def exit_code(self, timeout_s: float = 2.0) -> int | None:
         """What the program ended with (128 + signal for a signal), or None when it is not known.
@@ -265,12 +273,11 @@ class Container:
         self._is_ours = True
         self.container_id = cid_file(pidfile).read_text(encoding="ascii").strip()
         pid = int(pidfile.read_text(encoding="ascii"))
-        self._oom = oom = OomCounter(pid)
+        self._oom = oom = OomCounter(pid, pidfile.parent / "oom")
         self._watch = PidWatch(pid, name=self.spec.name, on_end=oom.sample)
 
     def _start_client(self, argv: list[str], cwd: Path) -> subprocess.Popen[str]:
-        # Conmon keeps the working directory, and leaves a file `oom` there when memory ran out:
-        # this one is gone by then.
+        # Conmon keeps the working directory, and leaves a file `oom` there when memory ran out.
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             ends: list[int] = []
             for write_to_it in (True, False, False):
@@ -293,6 +300,9 @@ class Container:
         said = _read_what_is_there(self._started().stderr)
         error = failure(argv, exit_code, said)
         self._is_ours = error.kind != "name_in_use"
+        if exit_code is None:
+            # The client had to be ended: it may have forgotten what it made, or not be the last.
+            remove_left(self.spec.name, self._env)
         self.remove()
         return error
 
@@ -308,43 +318,6 @@ class Container:
             # Podman 4.3 leaves the field out when the code is 0.
             return int(json.loads(line).get("ContainerExitCode", 0))
         return None
-
-
-def remove_containers(names: Sequence[str], env: Mapping[str, str]) -> None:
-    """Kill and remove these containers; those that are gone already are no error.
-
-    Raises:
-        PodmanError: podman failed, and one of them is still there.
-    """
-    if not names:
-        return
-    args = ("rm", "--force", "--ignore", "--time=0", *names)
-    for attempt in range(1, _REMOVE_ATTEMPTS + 1):
-        done = run_podman(*args, timeout_s=_REMOVE_TIMEOUT_S, env=env, check=False)
-        # Podman's own removal (--rm) may come between its look and its grip, or be half done when
-        # we look ("container state improper: stopped"): only what is left in the end counts.
-        if not done.returncode or not any(container_exists(name, env) for name in names):
-            return
-        if attempt == _REMOVE_ATTEMPTS:
-            raise failure(("podman", *args), done.returncode, done.stderr)
-
-
-def container_exists(name: str, env: Mapping[str, str], *, options: Sequence[str] = ()) -> bool:
-    """Whether podman has a container of that name or id, running or not.
-
-    Args:
-        name: a container's name or id.
-        env: environment of podman.
-        options: podman's global options, such as those that choose its store.
-
-    Raises:
-        PodmanError: podman failed.
-    """
-    args = (*options, "container", "exists", name)
-    done = run_podman(*args, timeout_s=_REMOVE_TIMEOUT_S, env=env, check=False)
-    if done.returncode > 1:
-        raise failure(("podman", *args), done.returncode, done.stderr)
-    return done.returncode == 0
 
 
 def _read_what_is_there(pipe: BinaryIO) -> str:

@@ -18,23 +18,35 @@ _ENDLESS = 1 << 60
 
 
 class OomCounter:
-    """Counts the processes of one container that were killed for want of memory.
+    """Whether processes of one container were killed for want of memory.
 
     Podman 4.3's own OOMKilled is false on cgroup v1 in every case. The kernel's counter goes away
-    with the control group, about 0.1 s after the container's end: it must be sampled before.
+    with the control group, about 0.1 s after the container's end, so it must be sampled before: on
+    a busy machine that is too late, and a program that fills its memory at once may be gone before
+    it can be found. Conmon listens to the kernel from the start and leaves a file; where it leaves
+    it is no promise of any release. So each counts.
+
+    Args:
+        pid: the container's first process.
+        told: conmon's file, in the directory that podman was started in.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, told: Path) -> None:
         self._file = _counter_file(pid)
-        self._kills = 0
+        self._told = told
+        self._was_seen = False
 
-    def sample(self) -> int:
-        """Read the counter, if it is still there; the highest number seen so far."""
+    def sample(self) -> bool:
+        """Look while there is something to look at; what was seen once stays so."""
+        self._was_seen = self._was_seen or self._told.exists() or self._kills() > 0
+        return self._was_seen
+
+    def _kills(self) -> int:
         if self._file is not None:
-            with contextlib.suppress(OSError):  # the control group is gone: the last number stands
+            with contextlib.suppress(OSError):  # the control group is gone
                 found = _OOM_KILLS.search(self._file.read_text(encoding="ascii"))
-                self._kills = max(self._kills, int(found[1]) if found else 0)
-        return self._kills
+                return int(found[1]) if found else 0
+        return 0
 
 
 def limit_values(pid: int, root: Path = _ROOT) -> dict[str, float | None]:

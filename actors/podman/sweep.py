@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import PodmanError
 from .clients import await_clients, labels_of, made_name, serves_dead_owner
 from .command import run_podman
-from .container import container_exists, remove_containers
 from .names import RUN_LABEL, is_run_id, owner_lives, parse_name
+from .removal import container_exists, remove_containers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -14,7 +14,7 @@ import pytest
 
 from understudy.actors.errors import PodmanError
 from understudy.actors.podman import CONTAINER_UID, Container, podman_env, run_podman
-from understudy.actors.podman.container import container_exists
+from understudy.actors.podman.removal import container_exists
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from understudy.actors.errors import PodmanError
 from understudy.actors.places import Places
-from understudy.actors.podman import Guard, container_name, run_podman, sweep
+from understudy.actors.podman import (
+    Container,
+    ContainerSpec,
+    Guard,
+    container_name,
+    run_podman,
+    sweep,
+)
 from understudy.actors.podman.clients import await_clients, made_name
-from understudy.actors.podman.container import container_exists
+from understudy.actors.podman.removal import container_exists
 from understudy.actors.podman.sweep import remove_predecessors
 
 if TYPE_CHECKING:
@@ -142,3 +150,22 @@ def test_a_client_that_was_stopped_is_ended(
     assert await_clients(lambda argv: made_name(argv) == name, limit_s=0.1, grace_s=0.5) == 1
     assert not runs(name)
     assert not container_exists(name, podman_environment)
+
+
+def test_a_start_that_takes_too_long_leaves_nothing_that_comes_later(
+    make_spec: Callable[..., ContainerSpec], tmp_path: Path, podman_environment: dict[str, str]
+) -> None:
+    # A client that does not heed SIGTERM, and whose work somebody else does when it is dead.
+    script, real = tmp_path / "podman", shutil.which("podman")
+    script.write_text(
+        f'#!/bin/sh\n[ "$1" = run ] || exec {real} "$@"\n'
+        'if [ -z "$LATER" ]; then LATER=1 "$0" "$@" & trap "" TERM; wait; fi\n'
+        f'sleep 7\nexec {real} "$@"\n'
+    )
+    script.chmod(0o755)
+    env = {**podman_environment, "PATH": f"{tmp_path}:{podman_environment['PATH']}"}
+    container = Container(make_spec("sleep", "60"), env=env)
+    with pytest.raises(PodmanError):
+        container.start(timeout_s=0.3)
+    assert not runs(container.spec.name)
+    assert not container_exists(container.spec.name, podman_environment)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from understudy.actors.podman import Container, container_name, run_podman, sweep
-from understudy.actors.podman.container import container_exists
+from understudy.actors.podman.removal import container_exists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
