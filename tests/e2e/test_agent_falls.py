@@ -11,6 +11,8 @@ from typing import Any
 import psutil
 import pytest
 from faults.nemesis import borrowed, shut_down, socket_numbers
+from faults.twins import Twins
+from faults.victims import all_processes
 
 from understudy import Orchestrator, Task, TaskHandle
 
@@ -93,20 +95,30 @@ def test_the_gateway_killed_in_mid_turn_does_not_lose_the_task(
     assert handle.wait(timeout_s=60).status == "success"
 
 
-def test_a_stopped_agent_is_found_hung_and_its_task_done_by_the_next(
+def test_a_stopped_agent_is_found_hung_and_its_task_done_by_the_next_alone(
     home: Path, image: str, monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
 ) -> None:
-    del home, image
+    del image
     monkeypatch.setenv("UNDERSTUDY_GATEWAY__SCRIPTED_MODEL", "true")
     settings = {"orchestrator.num_agents": 1, "agent.health_check_interval": 1.0}
-    with Orchestrator(overrides=settings) as fleet:
+    older = frozenset(all_processes())
+    with Twins(home, older) as twins, Orchestrator(overrides=settings) as fleet:
         handle, agent = in_mid_turn(fleet, until)
+        held = os.pidfd_open(agent["pid"])
         os.kill(agent["pid"], signal.SIGSTOP)
-        assert handle.wait(timeout_s=60).status == "success"
-        failure = fleet.get_agent_status()["agent_000"]["last_failure"]
-        assert "hung" in failure
-        log = Path(failure.rpartition("its stack is in ")[2])
+        result = handle.wait(timeout_s=60)
+        assert (result.status, result.attempts) == ("success", 2)
+        now = fleet.get_agent_status()["agent_000"]
+        assert now["incarnation"] == 2
+        assert "hung" in now["last_failure"]
+        log = Path(now["last_failure"].rpartition("its stack is in ")[2])
         assert "Current thread" in log.read_text(encoding="utf-8")
+        # Nobody is left who could go on where it stood still.
+        with pytest.raises(ProcessLookupError):
+            signal.pidfd_send_signal(held, signal.SIGCONT)
+        os.close(held)
+    assert twins.looks
+    assert not twins.seen
 
 
 @pytest.mark.parametrize("which", ["bus", "lifeline"])
