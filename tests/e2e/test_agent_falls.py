@@ -41,6 +41,16 @@ def in_mid_turn(
     return handle, agent
 
 
+def in_a_command(fleet: Orchestrator) -> tuple[TaskHandle, dict[str, Any]]:
+    """A task whose CLI runs a command, which the end of its input does not end."""
+    script = '@@ [{"tool":"Bash","input":{"command":"sleep 5"}},{"text":"slept"}] @@'
+    handle = fleet.submit(Task(description=script, timeout=60))
+    for event in handle.events(timeout_s=60):
+        if event.kind == "progress":
+            break
+    return handle, fleet.get_agent_status()["agent_000"]
+
+
 def cli_process(container_pid: int) -> psutil.Process:
     """The CLI: the child of the container's init."""
     (cli,) = psutil.Process(container_pid).children()
@@ -69,12 +79,7 @@ def test_a_task_is_done_after_a_part_of_its_agent_was_killed(
 def test_the_next_incarnation_ends_the_container_that_still_works(
     fleet: Orchestrator, until: Callable[..., Any]
 ) -> None:
-    script = '@@ [{"tool":"Bash","input":{"command":"sleep 5"}},{"text":"slept"}] @@'
-    handle = fleet.submit(Task(description=script, timeout=60))
-    for event in handle.events(timeout_s=60):
-        if event.kind == "progress":
-            break
-    agent = fleet.get_agent_status()["agent_000"]
+    handle, agent = in_a_command(fleet)
     os.kill(agent["pid"], signal.SIGKILL)
     until(lambda: works_again(fleet), 30.0)
     assert not psutil.pid_exists(agent["container_pid"])
@@ -96,14 +101,14 @@ def test_the_gateway_killed_in_mid_turn_does_not_lose_the_task(
 
 
 def test_a_stopped_agent_is_found_hung_and_its_task_done_by_the_next_alone(
-    home: Path, image: str, monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+    home: Path, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del image
     monkeypatch.setenv("UNDERSTUDY_GATEWAY__SCRIPTED_MODEL", "true")
     settings = {"orchestrator.num_agents": 1, "agent.health_check_interval": 1.0}
     older = frozenset(all_processes())
     with Twins(home, older) as twins, Orchestrator(overrides=settings) as fleet:
-        handle, agent = in_mid_turn(fleet, until)
+        handle, agent = in_a_command(fleet)
         held = os.pidfd_open(agent["pid"])
         os.kill(agent["pid"], signal.SIGSTOP)
         result = handle.wait(timeout_s=60)
