@@ -148,7 +148,7 @@ class Desk:
                 self._up(payload["name"], payload["address"], 1)
             case "release":
                 self._names.release(payload["name"])
-            case "find" | "name" | "names" | "order" as question:
+            case "find" | "name" | "names" | "nodes" | "order" as question:
                 return self._look_up(question, payload)
             case "stop":
                 return self._stop(node, payload)
@@ -163,6 +163,8 @@ class Desk:
             return {"address": self._names.find(payload["name"]).address}
         if question == "names":
             return {"names": self._names.all()}
+        if question == "nodes":
+            return {"nodes": self._names.nodes()}
         if question == "order":
             return {"names": self._names.stop_order(payload["under"])}
         entry = self._names.by_id(payload["actor_id"])

@@ -12,7 +12,7 @@ from understudy.transport.errors import NodeError, TransportError
 from understudy.transport.failures import register_exception
 from understudy.transport.future import AskFuture
 
-from . import actor_errors, errors
+from . import actor_errors, dead_letters, errors
 from .actor_errors import ActorStartFailed, SystemClosed
 from .errors import SupervisionError
 from .events import ExitReason
@@ -62,6 +62,7 @@ class MemberBase:
         self._is_closed = False
         self._watching = Watching(node, self._tell_root, self._listen)
         node.on_control(VERB, self._take)
+        dead_letters.answer_for(node)
         node.will_restart = lambda peer: peer in self._restartable
 
     def tell_wait(self, record: dict[str, Any]) -> None:

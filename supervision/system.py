@@ -16,9 +16,10 @@ from understudy.transport.errors import TransportError
 from understudy.transport.node import Node
 
 from .actor_processes import ActorProcesses
+from .dead_letters import DeadLetterReport, SystemDeadLetter, collect, discard
 from .desk import Desk
 from .member import SystemMember
-from .member_base import ROOT
+from .member_base import REQUEST_S, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +78,40 @@ class ActorSystem(SystemMember):
         until_s = self._node.clock() + timeout_s
         for name in self._stop_order(None):
             self._stop_one(name, until_s)
+
+    def dead_letters(self, limit: int = 100, *, timeout_s: float = 2.0) -> DeadLetterReport:
+        """What nobody took, in all processes: how many, and the newest of each.
+
+        Args:
+            limit: of each process.
+            timeout_s: for all answers together; who does not answer by then is named as missing.
+
+        Raises:
+            ValueError: the limit is not positive.
+            SystemClosed: the system is over.
+        """
+        if limit < 1:
+            raise ValueError(f"limit must be 1 or more, not {limit}")
+        processes = self._request("nodes", {}, REQUEST_S)["nodes"]
+        return collect(self._node, processes, limit, timeout_s)
+
+    def replay(
+        self, letter: SystemDeadLetter, to: pykka.ActorRef[Any], *, timeout_s: float = 2.0
+    ) -> bool:
+        """Tell an actor what a dead letter says; its process keeps the letter no more.
+
+        Returns:
+            Whether it was kept until now; False: somebody else may have sent it again, too.
+
+        Raises:
+            ValueError: what it says cannot leave its process.
+            ActorDeadError, MailboxFull: it could not be told, and is kept.
+            NodeError, pykka.Timeout: it was told, but the letter's process does not answer.
+        """
+        if not letter.is_whole:
+            raise ValueError(f"dead letter {letter.number} can be sent in {letter.process} alone")
+        to.tell(letter.message)
+        return discard(self._node, letter, timeout_s)
 
     def close(self, *, timeout_s: float = _STOP_ALL_S) -> None:
         """Stop all actors, and end what the system has: processes, threads, sockets. Idempotent.

@@ -5,6 +5,7 @@ An actor system loses messages to the dead by design; what it must not do is los
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -31,6 +32,7 @@ class DeadLetter:
     """A message that was not taken.
 
     Attributes:
+        number: a serial within its process.
         target: whom it was for, in words.
         message: what it said.
         reason: why it was not taken: `stopped`, `unknown`, `expired`, `dropped`, `refused`; on the
@@ -39,6 +41,7 @@ class DeadLetter:
         when_s: when (monotonic).
     """
 
+    number: int
     target: str
     message: Any
     reason: str
@@ -68,6 +71,7 @@ class DeadLetters:
         self._kept = kept
         self._kept_bytes = kept_bytes
         self._bytes = 0
+        self._serials = itertools.count(1)
         self._counts: dict[str, int] = {}
         self._logged = 0
         self._silent_until_s = 0.0
@@ -77,7 +81,8 @@ class DeadLetters:
         """Take one note of a message."""
         now_s = self._clock()
         with self._lock:
-            self._letters.append(DeadLetter(target, message, reason, size_bytes, now_s))
+            number = next(self._serials)
+            self._letters.append(DeadLetter(number, target, message, reason, size_bytes, now_s))
             self._bytes += size_bytes
             while len(self._letters) > self._kept or self._bytes > self._kept_bytes:
                 self._bytes -= self._letters.popleft().size_bytes
@@ -118,12 +123,19 @@ class DeadLetters:
             if not which(letter):
                 continue
             send(letter)
-            with self._lock:
-                if letter in self._letters:
-                    self._letters.remove(letter)
-                    self._bytes -= letter.size_bytes
+            self.discard(letter.number)
             sent += 1
         return sent
+
+    def discard(self, number: int) -> bool:
+        """Keep that one no more; whether it was kept."""
+        with self._lock:
+            letter = next((kept for kept in self._letters if kept.number == number), None)
+            if letter is None:
+                return False
+            self._letters.remove(letter)
+            self._bytes -= letter.size_bytes
+            return True
 
     def _line(self, target: str, reason: str, now_s: float) -> str:
         """What to log, if anything: ten lines a minute at most."""

@@ -183,6 +183,16 @@ class NodeBase(Links):
             pykka.Timeout: no answer came in time.
             Exception: the handler's own, or `RemoteError`.
         """
+        return self.begin_call(peer, verb, payload, timeout_s=timeout_s).get() or {}
+
+    def begin_call(
+        self, peer: str, verb: str, payload: dict[str, Any], *, timeout_s: float
+    ) -> AskFuture:
+        """Send a control message; the future has the answer, or raises as `call` does.
+
+        Raises:
+            NodeError: the peer cannot be reached.
+        """
         future = AskFuture()
         future.corr = next_corr()
         future.parking = self
@@ -190,7 +200,7 @@ class NodeBase(Links):
         future.on_expired = lambda late: self._forget(peer, late)
         record = (wire.CALL, verb, payload, future.corr, future.deadline_s)
         self._control.send(peer, record, future)
-        return future.get() or {}
+        return future
 
     def _forget(self, peer: str, future: AskFuture) -> None:
         session = self._sessions.get(peer)

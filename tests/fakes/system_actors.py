@@ -14,6 +14,7 @@ import pykka
 from understudy.supervision.actor import Actor
 from understudy.supervision.member import current_system
 from understudy.supervision.watch import Down
+from understudy.transport import MailboxSpec, Overflow
 
 
 class Worker(Actor):
@@ -111,6 +112,34 @@ class Chained(Worker):
         if isinstance(message, dict) and "round" in message:
             return self.send_round([*message["round"]])
         return super().on_receive(message)
+
+
+class Choosy(Worker):
+    """Keeps the newest two of what waits."""
+
+    mailbox = MailboxSpec(max_messages=2, overflow=Overflow.DROP_OLDEST)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got: list[Any] = []
+
+    def on_receive(self, message: Any) -> Any:
+        self.got.append(message)
+
+    def get_got(self) -> list[Any]:
+        return self.got
+
+    def hold(self, folder: str) -> None:
+        """Take nothing until there is a file `go` in the folder; `held` says that it is so."""
+        Path(folder, "held").touch()
+        ends = time.monotonic() + 30
+        while not Path(folder, "go").exists() and time.monotonic() < ends:
+            time.sleep(0.002)
+
+    def tell_itself_things(self) -> None:
+        """Three messages that are no data, for two places."""
+        for _ in range(3):
+            self.actor_ref.tell(object())
 
 
 class Trapping(Worker):

@@ -17,6 +17,7 @@ import pytest
 from fakes.system_actors import (
     AsksBack,
     Chained,
+    Choosy,
     CountsStarts,
     Failing,
     Plain,
@@ -41,6 +42,7 @@ from understudy.transport.errors import ActorLost, ActorRestarted, DeadlockError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from understudy.supervision.dead_letters import SystemDeadLetter
     from understudy.supervision.watch import Down
 
 LIMIT_S = 15.0
@@ -555,3 +557,56 @@ def test_a_busy_net_of_asks_raises_no_alarm(system: ActorSystem) -> None:
         for j in range(i + 1, 5)
     ]
     assert {get(future) for future in futures} == {"hello"}
+
+
+def dead_letters_of(system: ActorSystem, process: str) -> list[SystemDeadLetter]:
+    return [letter for letter in system.dead_letters().letters if letter.process == process]
+
+
+def test_dead_letters_of_another_process_are_seen_and_sent_again(
+    system: ActorSystem, tmp_path: Path
+) -> None:
+    ref = system.spawn(Choosy, process=True, name="choosy")
+    holding = ref.proxy().hold(str(tmp_path))
+    eventually((tmp_path / "held").exists)
+    for number in range(4):
+        ref.tell({"number": number})
+    first, second = eventually(
+        lambda: letters if len(letters := dead_letters_of(system, "choosy")) == 2 else None
+    )
+    (tmp_path / "go").touch()
+    get(holding)
+    said = [(letter.message, letter.reason, letter.is_whole) for letter in (first, second)]
+    assert said == [({"number": 0}, "dropped", True), ({"number": 1}, "dropped", True)]
+    assert system.dead_letters(1).counts["choosy"] == {"dropped": 2}
+    assert system.replay(second, ref)
+    assert eventually(lambda: {"number": 1} in get(ref.proxy().get_got()))
+    assert [letter.number for letter in dead_letters_of(system, "choosy")] == [first.number]
+    assert not system.replay(second, ref)
+
+
+def test_a_dead_letter_that_is_no_data_is_seen_where_it_is(system: ActorSystem) -> None:
+    ref = system.spawn(Choosy, process=True, name="own")
+    get(ref.proxy().tell_itself_things())
+    (letter,) = dead_letters_of(system, "own")
+    assert (letter.message, letter.is_whole, letter.reason) == (None, False, "dropped")
+    with pytest.raises(ValueError, match="in own alone"):
+        system.replay(letter, ref)
+    assert len(dead_letters_of(system, "own")) == 1
+
+
+def test_a_process_that_stands_still_is_missing_from_the_dead_letters_and_holds_nobody(
+    system: ActorSystem,
+) -> None:
+    still = system.spawn(Worker, process=True, name="still")
+    system.spawn(Worker, process=True, name="quick")
+    number = pid(still)
+    os.kill(number, signal.SIGSTOP)
+    try:
+        report = system.dead_letters(timeout_s=0.3)
+    finally:
+        os.kill(number, signal.SIGCONT)
+    assert report.missing == ["still"]
+    assert system.dead_letters().missing == []
+    with pytest.raises(ValueError, match="1 or more"):
+        system.dead_letters(0)
