@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from understudy.transport import Agent2AgentProtocol, UnixSocketChannel
+from understudy.transport import Agent2AgentProtocol, DeadLetters, UnixSocketChannel
 
 from .egress.plan import prepare_ways
 from .errors import FleetStopped, MachineNotReady
@@ -111,6 +111,7 @@ class Fleet:
         self._undo: list[Callable[[], object]] = []
         self._stopped = threading.Event()
         self._root: Any = None
+        self._bus_letters = DeadLetters()
         self._supervisors: FleetSupervisors | None = None
 
     # -- life ---------------------------------------------------------------------------------
@@ -189,6 +190,7 @@ class Fleet:
             name=ORCHESTRATOR,
             send_timeout_s=settings.communication.message_timeout,
         )
+        self._bus_letters = channel.dead_letters
         protocol = Agent2AgentProtocol(ORCHESTRATOR, channel)
         assert self.store is not None
         startup = Startup(self._see_logs(), self._haste)
@@ -368,9 +370,9 @@ class Fleet:
         return done
 
     def status(self) -> dict[str, Any]:
-        """See `RootActor.status`."""
+        """See `RootActor.status`; `dead_letters` are the bus's, by reason (see `DeadLetter`)."""
         status: dict[str, Any] = self._ask("status")
-        return status
+        return status | {"dead_letters": self._bus_letters.counts()}
 
     def tree(self) -> dict[str, Any]:
         """The root, its supervisors and their children, as plain data: see `fleet_tree`."""

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import os
 import runpy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from understudy import (
+    Agent2AgentProtocol,
     AgentConfig,
     ClaudeCodeWrapper,
     Orchestrator,
     Task,
     TaskState,
+    UnixSocketChannel,
 )
 
 pytestmark = pytest.mark.podman
@@ -98,6 +102,18 @@ def test_a_handle_shows_what_happens_until_the_end(fleet: Orchestrator) -> None:
     assert handle.done()
     assert handle.state is TaskState.COMPLETED
     assert handle.cancel() is False
+
+
+def test_a_message_on_the_bus_that_nobody_takes_is_counted(
+    fleet: Orchestrator, until: Callable[..., Any]
+) -> None:
+    assert fleet.status()["dead_letters"] == {}
+    (bus,) = Path(os.environ["XDG_RUNTIME_DIR"]).glob("**/bus.sock")
+    with UnixSocketChannel(str(bus), name="guest", incarnation=1) as channel:
+        protocol = Agent2AgentProtocol("guest", channel)
+        protocol.send_task_request("nobody", {"task": "x"})
+        until(lambda: fleet.status()["dead_letters"])
+    assert fleet.status()["dead_letters"] == {"unknown": 1}
 
 
 def test_waiting_has_a_limit_and_the_task_goes_on(fleet: Orchestrator) -> None:
