@@ -32,7 +32,8 @@ from .crash import AgentCrash, explain
 from .failure import POLICIES, FailureKind
 from .fleet_places import ORCHESTRATOR
 from .saving import Saving
-from .seat import Seat, SeatPlan
+from .seat import Seat
+from .seat_plan import SeatPlan
 from .task_runner import Job, TaskRunner
 from .tasks.rows import Conversation
 from .tasks.task import Task, TaskResult

@@ -13,31 +13,27 @@ import math
 import os
 import time
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .claude import ClaudeClient, ClaudeError
-from .claude.argv import CLI_ENV, CliRole, cli_argv
-from .claude.tools import BUS, tool_names
 from .claude.transcript import leftovers, settle_and_archive
 from .claude.transcript_file import PROJECT_PARTS
 from .places import Places
-from .podman import Container, ContainerSpec, container_name
-from .podman.argv import with_egress
+from .podman import Container, container_name
 from .podman.sweep import remove_predecessors
+from .seat_plan import SeatPlan, container_spec
 from .taking_up import Fate, Opened, fate_of, give_up, take_up
 from .tasks.rows import Conversation
-from .team.rights import EGRESS
 from .team.roles import Roles
 from .workspace import Workspace, WorkspaceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from .claude import McpServer, PermissionRequest
     from .claude.session_lock import SessionLock
-    from .saving import Saving
     from .tasks.task import Task, TaskResult
     from .tasks.types import TaskType
 
@@ -47,40 +43,6 @@ _log = logging.getLogger(__name__)
 _MORE_MEMORY = 2
 # For what a task waits for, the API's limits or a person: its timeout counts none of that.
 _WAITS_S = 12 * 3600
-
-
-@dataclass(frozen=True)
-class SeatPlan:
-    """What every container of one agent has in common.
-
-    `conversations` holds their folders (see `Places`), of finished tasks at most `keep_contexts`;
-    `socket_dir` is mounted for the way to the API, `egress` says by role which folder for others;
-    `saving` says how work in progress is copied.
-    """
-
-    run_id: str
-    agent_id: str
-    incarnation: int
-    image: str
-    conversations: Path
-    socket_dir: Path
-    egress: Mapping[str, Any]
-    owner: tuple[int, int] | None
-    memory: str
-    cpus: str
-    pids_limit: int
-    missing_limits: tuple[str, ...]
-    model: str | None
-    max_turns: int
-    startup_timeout_s: float
-    lifetime_s: int
-    max_file_bytes: int
-    max_workspace_bytes: int
-    keep_contexts: int
-    saving: Saving
-    podman_env: Mapping[str, str]
-    cli_env: Mapping[str, str]
-    roles: Mapping[str, Any]
 
 
 class Seat:
@@ -354,7 +316,14 @@ class Seat:
         return self._ends_at >= self._clock() + task.timeout + _WAITS_S
 
     def _start(self, role: TaskType, name: str, opened: Opened, lifetime_s: int) -> None:
-        spec = self._container_spec(role, name, opened, lifetime_s)
+        spec = container_spec(
+            self._plan,
+            role,
+            name,
+            opened,
+            lifetime_s=lifetime_s,
+            memory_times=_MORE_MEMORY if self.has_more_memory else 1,
+        )
         container = Container(spec, env=self._plan.podman_env)
         self._opened = opened
         self._ends_at = self._clock() + lifetime_s
@@ -371,41 +340,3 @@ class Seat:
             permission_timeout_s=role.manner.permission_s,
             clock=self._clock,
         )
-
-    def _container_spec(
-        self, role: TaskType, name: str, opened: Opened, lifetime_s: int
-    ) -> ContainerSpec:
-        plan, manner = self._plan, role.manner
-        cli = CliRole(
-            tools=role.tools,
-            json_schema=role.schema,
-            model=manner.model or plan.model,
-            max_turns=manner.max_turns or plan.max_turns,
-            disallowed=manner.denied,
-            append_system_prompt=manner.system_prompt,
-            asks_permission=manner.asks,
-            servers=((BUS, tool_names(manner.team_tools)),) if manner.team_tools else (),
-        )
-        spec = ContainerSpec(
-            name=name,
-            image=manner.image or plan.image,
-            command=cli_argv(cli, session_id=opened.session_id, resume=opened.resumes),
-            home_dir=opened.workspace.home_dir,
-            work_dir=opened.workspace.work_dir,
-            socket_dir=plan.socket_dir,
-            read_only_work=role.read_only,
-            memory=self._memory(manner.memory or plan.memory),
-            cpus=manner.cpus or plan.cpus,
-            pids_limit=plan.pids_limit,
-            missing_limits=plan.missing_limits,
-            timeout_s=lifetime_s,
-            env={**CLI_ENV, **plan.cli_env},
-            hostname=plan.agent_id.replace("_", "-"),
-        )
-        way = None if EGRESS in manner.withheld else plan.egress.get(manner.role or "")
-        # Only a command can make use of it.
-        return with_egress(spec, way) if way and "Bash" in role.tools else spec
-
-    def _memory(self, usual: str) -> str:
-        """In podman's notation: a whole number and its unit."""
-        return f"{int(usual[:-1]) * _MORE_MEMORY}{usual[-1]}" if self.has_more_memory else usual

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from understudy.actors.seat import Seat, SeatPlan
+from understudy.actors.podman import ContainerSpec
+from understudy.actors.seat_plan import SeatPlan, container_spec
 from understudy.actors.taking_up import Opened
 from understudy.actors.tasks.queue import TaskQueue
 from understudy.actors.tasks.task import Task
@@ -165,12 +166,11 @@ def test_a_role_changes_the_container_and_the_command_line(roles: Roles, tmp_pat
     fields |= {"run_id": "r", "agent_id": "agent_001", "image": "i", "memory": "2g", "cpus": "1"}
     fields |= {"model": None, "cli_env": {}, "podman_env": {}, "roles": roles.to_wire()}
     fields |= {"conversations": tmp_path, "egress": {"": {"folder": "/e", "hosts": ["a.org:443"]}}}
-    seat = Seat(SeatPlan(**fields), on_event=lambda _: None)
+    plan = SeatPlan(**fields)
     opened = Opened(Workspace(tmp_path), "s")
 
-    def spec(key: str) -> Any:  # noqa: ANN401 - a private method's answer
-        made: Any = seat
-        return made._container_spec(roles.type_by_key(key), "c", opened, 60)
+    def spec(key: str) -> ContainerSpec:
+        return container_spec(plan, roles.type_by_key(key), "c", opened, lifetime_s=60)
 
     review, plain = spec("code_review@reviewer"), spec("code_review")
     assert (review.memory, review.cpus) == ("512m", "0.5")

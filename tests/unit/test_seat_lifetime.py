@@ -10,7 +10,8 @@ import pytest
 
 from understudy.actors import seat as module
 from understudy.actors.places import Places
-from understudy.actors.seat import Seat, SeatPlan
+from understudy.actors.seat import Seat
+from understudy.actors.seat_plan import SeatPlan
 from understudy.actors.taking_up import Fate, Opened
 from understudy.actors.tasks.rows import Conversation
 from understudy.actors.tasks.task import Task

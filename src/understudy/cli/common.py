@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar
 
 import click
 
@@ -43,6 +43,23 @@ def config_options(command: Callable[P, R]) -> Callable[P, R]:
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object on stdout, everything else on stderr."
 )
+
+
+class TaskOptions(TypedDict):
+    """What `task_options` hands to a command. Times are in seconds, `deadline` from now on."""
+
+    description: str
+    task_type: str
+    role: str | None
+    agent: str | None
+    files: tuple[str, ...]
+    repo: str | None
+    committed: bool
+    untracked: bool
+    each: bool
+    timeout: float | None
+    deadline: float | None
+    priority: int
 
 
 def task_options(command: Callable[P, R]) -> Callable[P, R]:

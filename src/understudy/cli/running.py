@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
 from understudy.actors.tasks.task import Task, TaskResult
 from understudy.cli.common import (
+    TaskOptions,
     chosen_file,
     config_options,
     json_option,
@@ -27,23 +28,6 @@ if TYPE_CHECKING:
 
     from understudy.orchestrator import Orchestrator
     from understudy.sessions import Session
-
-
-class TaskOptions(TypedDict):
-    """What `task_options` hands to a command. Times are in seconds, `deadline` from now on."""
-
-    description: str
-    task_type: str
-    role: str | None
-    agent: str | None
-    files: tuple[str, ...]
-    repo: str | None
-    committed: bool
-    untracked: bool
-    each: bool
-    timeout: float | None
-    deadline: float | None
-    priority: int
 
 
 def make_tasks(options: TaskOptions, *, usual_timeout: float) -> tuple[list[Task], dict[str, str]]:
