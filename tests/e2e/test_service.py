@@ -118,7 +118,8 @@ def test_a_task_in_flight_at_three_deaths_of_the_service_is_kept_back_until_it_i
         return service
 
     service = serve()
-    task_id = program.run("submit", '@@ [{"delay": 3, "text": "at last"}] @@').out.strip()
+    # Longer than two commands and a kill take on a busy machine.
+    task_id = program.run("submit", '@@ [{"delay": 8, "text": "at last"}] @@').out.strip()
     for _ in range(3):
         until(lambda: program.run("status", "--json").json["running"] == 1)
         children = psutil.Process(service.pid).children(recursive=True)
