@@ -136,6 +136,7 @@ def test_two_agents_in_two_containers_reach_each_other(
     assert caught.value.settled
     assert pair.fleet.interrupted == ["bob"]
     assert alice.turn({"text": "on"})["result"] == "on"
+    bob.client.rest(TURN_S)  # it was only told to end its turn
     assert words(bob, "how much?") == "it is 42"
 
     # A peer that dies is told at once.
