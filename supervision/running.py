@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
-from understudy.transport import waiting
 from understudy.transport.adopt import StopEvent, adopt
 from understudy.transport.pykka_parts import Envelope
 
@@ -92,7 +91,7 @@ class RunningActor:
     def _fit_out(self) -> None:
         # On the object and not by a subclass, so that a plain actor's class stays what it is.
         actor, loop, setup = self._actor, self._actor._actor_loop, self._actor._actor_loop_setup  # noqa: SLF001
-        receive, stop = actor._handle_receive, actor._stop  # noqa: SLF001
+        receive = actor._handle_receive  # noqa: SLF001
 
         def run() -> None:
             try:
@@ -115,12 +114,7 @@ class RunningActor:
             return receive(message)
 
         actor._actor_loop, actor._actor_loop_setup = run, set_up  # noqa: SLF001
-
-        def end() -> None:
-            stop()
-            waiting.note_fall()
-
-        actor._handle_receive, actor._stop = take, end  # noqa: SLF001
+        actor._handle_receive = take  # noqa: SLF001
 
 
 def explain_stop(why: str) -> ExitReason:

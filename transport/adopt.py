@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import pykka
 from pykka.messages import ProxyGetAttr
 
-from . import waiting
 from .future import AskFuture
 from .inbox import LANE_RECORD, ActorInbox
 from .mailbox_spec import DEFAULT_SPEC, MailboxSpec
@@ -162,10 +161,6 @@ class MailboxActor(pykka.ThreadingActor):
             if inbox.blocked:
                 inbox.let_in()
             self.on_receive(item)
-
-    def _stop(self) -> None:
-        super()._stop()
-        waiting.note_fall()
 
     @staticmethod
     def _create_future() -> pykka.Future[Any]:

@@ -11,6 +11,7 @@ from pykka import messages
 from . import waiting, wire
 from .address import class_of
 from .errors import ActorLost, DeadlockError, MailboxFull, PeerTooSlow
+from .falls import is_stop_of_a_fall
 from .future import AskFuture
 from .likeness import Likeness
 from .outlet import LinkClosed, Outlet
@@ -228,8 +229,11 @@ class RemoteRef(pykka.ActorRef[Any]):
             future.fail(error)
 
     def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
-        """See `pykka.ActorRef.stop`; not for an actor that falls and takes its process along."""
-        if not waiting.is_falling():
+        """See `pykka.ActorRef.stop`; not for an actor that falls and takes its process along.
+
+        pykka then stops all that its registry has. The actors of other processes have done nothing.
+        """
+        if not is_stop_of_a_fall():
             return super().stop(block=block, timeout=timeout)
         future = AskFuture()
         future.set(False)

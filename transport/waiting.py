@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import threading
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,7 +29,6 @@ class WaitObserver(Protocol):
 
 class _Current(threading.local):
     inbox: ActorInbox | None = None
-    is_falling = False
 
 
 _current = _Current()
@@ -69,21 +67,6 @@ def enter_actor(inbox: ActorInbox) -> None:
 def current_actor() -> ActorInbox | None:
     """The inbox of the actor whose thread this is."""
     return _current.inbox
-
-
-def note_fall() -> None:
-    """This thread's actor has stopped; by a `BaseException`, when that is being handled.
-
-    pykka then stops, in this thread, all that its registry has. The actors of other processes have
-    done nothing: refs to them do not take that stop.
-    """
-    error = sys.exc_info()[1]
-    _current.is_falling = error is not None and not isinstance(error, Exception)
-
-
-def is_falling() -> bool:
-    """Whether this thread's actor was ended by a `BaseException`."""
-    return _current.is_falling
 
 
 def current_chain() -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import queue
 import re
+import sys
 import threading
 import time
 import uuid
@@ -638,6 +639,28 @@ def test_one_that_ends_by_a_base_exception_takes_its_process_along_and_no_other(
         time.sleep(0.001)
     assert stage.ear.is_alive()
     assert other.ask("still here", timeout=LIMIT_S) == "still here"
+
+
+def test_one_in_another_process_outlives_any_that_falls_here(stage: Stage) -> None:
+    far, ref = stage.system.spawn(stage.actor_class, process=True), stage.start(stage.ear)
+    assert stage.hear() == "on_start"
+    ref.tell({"command": "raise base"})
+    wait_dead(ref)
+    if not stage.is_remote:
+        # All are stopped, the latest first: `far` has had its turn.
+        wait_dead(stage.ear)
+    assert far.ask("still here", timeout=LIMIT_S) == "still here"
+
+
+def test_who_stops_all_while_it_deals_with_an_exit_means_those_of_other_processes_too(
+    stage: Stage,
+) -> None:
+    far = stage.system.spawn(stage.actor_class, process=True)
+    try:
+        sys.exit("out of here")
+    except SystemExit:
+        pykka.ActorRegistry.stop_all(block=True, timeout=LIMIT_S)
+    assert not far.is_alive()
 
 
 # -- where ours differ from pykka's, as docs/actors.md says ---------------------------------------
