@@ -66,6 +66,10 @@ class ActorProcesses:
         # The registry is the users': who broadcasts or stops all there means their actors.
         pykka.ActorRegistry.unregister(supervisor)
 
+    def has(self, name: str) -> bool:
+        """Whether its process was started and is not forgotten."""
+        return name in self._supervisors
+
     def stop(self, name: str) -> None:
         """Have it stopped, for good; its events tell when it is gone."""
         supervisor = self._supervisors.get(name)

@@ -147,7 +147,7 @@ class Desk:
             case "up":
                 self._up(payload["name"], payload["address"], 1)
             case "release":
-                self._names.release(payload["name"])
+                self._give_back(payload["actor_id"])
             case "find" | "name" | "names" | "nodes" | "order" as question:
                 return self._look_up(question, payload)
             case "stop":
@@ -230,6 +230,20 @@ class Desk:
             return
         entry.address, entry.incarnation, entry.is_up = address, incarnation, True
         self._watches.started(entry.key)
+        if entry.is_unwanted:
+            self._stop_actor(address)
+
+    def _give_back(self, actor_id: str) -> None:
+        """Who claimed it could not start it, or waits for its start no longer."""
+        entry = self._names.by_id(actor_id)
+        if entry is None:
+            return
+        if self.processes.has(actor_id):
+            # It tells when it is gone.
+            self.processes.stop(actor_id)
+            return
+        self._names.release(entry.name)
+        self._is_stopped(entry.name)
 
     # -- processes ----------------------------------------------------------------------------
 
@@ -361,6 +375,9 @@ class Desk:
             self.processes.stop(entry.actor_id)
         elif entry.address is not None:
             self._stop_actor(entry.address)
+        else:
+            # Nobody can reach it before it is up.
+            entry.is_unwanted = True
 
     def _is_stopped(self, name: str) -> None:
         for node, number in self._stopping.pop(name, []):

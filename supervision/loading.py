@@ -38,8 +38,6 @@ def locate_class(actor_class: type[pykka.Actor]) -> dict[str, str]:
         InvalidActor: it cannot be found by name.
     """
     path = describe_class(actor_class)
-    if not issubclass(actor_class, pykka.ThreadingActor):
-        raise InvalidActor(path, "it is no pykka.ThreadingActor")
     if "<" in actor_class.__qualname__:
         raise InvalidActor(
             path, "another process cannot find a class made in a function; define it in a module"

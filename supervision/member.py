@@ -10,12 +10,13 @@ import pykka
 
 from understudy.transport import waiting
 from understudy.transport.address import Address
-from understudy.transport.errors import NodeError
+from understudy.transport.errors import NodeError, TransportError
 
 from .actor_errors import ActorStartFailed, InvalidActor, SystemClosed
 from .loading import describe_class, locate_class, pack_arguments
 from .member_base import REQUEST_S, MemberBase
 from .running import RunningActor
+from .spawn_options import check_class, check_options
 from .spec import Restart
 from .telling import WAIT_TELLER
 
@@ -99,18 +100,21 @@ class SystemMember(MemberBase):
             backoff: with `restart`, the wait before it is started again; None: at once.
 
         Raises:
-            InvalidActor, NameTaken: nothing was started.
+            InvalidActor, InvalidSpec, NameTaken: nothing was started.
             ActorStartFailed: it raised, or took too long; nothing of it is left.
             SystemClosed: the system is over.
         """
+        options: dict[str, Any] = {
+            "restart": str(restart),
+            "start_timeout_s": start_timeout_s,
+            "shutdown_s": shutdown_s,
+            "liveness_interval_s": liveness_interval_s,
+            "backoff": backoff,
+        }
+        check_class(actor_class)
+        check_options(actor_class, options)
         if process:
-            options = {
-                "restart": str(restart),
-                "start_timeout_s": start_timeout_s,
-                "shutdown_s": shutdown_s,
-                "liveness_interval_s": liveness_interval_s,
-                "backoff": None if backoff is None else vars(backoff),
-            }
+            options["backoff"] = None if backoff is None else vars(backoff)
             return self._spawn_process(actor_class, name, args, kwargs, options)
         if restart != Restart.TEMPORARY or liveness_interval_s is not None:
             detail = (
@@ -245,15 +249,16 @@ class SystemMember(MemberBase):
             "arguments": pack_arguments([args, kwargs], self._node.address, path=path),
             **options,
         }
-        claimed = self._claim(actor_class, name, process=True)
         patience_s = options["start_timeout_s"] + REQUEST_S
-        with self._start_of(claimed["key"]):
+        with self._claimed(actor_class, name, process=True) as claimed:
             found = self._request("spawn", {**claimed, **payload}, patience_s)
         return self._node.ref(Address.from_wire(found["address"]))
 
-    def _claim(
+    @contextlib.contextmanager
+    def _claimed(
         self, actor_class: type[pykka.Actor], name: str | None, *, process: bool
-    ) -> dict[str, str]:
+    ) -> Generator[dict[str, str]]:
+        """A name and an id for the start in the block; given back when that fails."""
         inbox = waiting.current_actor()
         payload = {
             "name": name,
@@ -261,7 +266,14 @@ class SystemMember(MemberBase):
             "process": process,
             "parent": None if inbox is None else inbox.owner_key.rpartition("/")[2],
         }
-        return dict(self._request("claim", payload, REQUEST_S))
+        claimed = self._request("claim", payload, REQUEST_S)
+        try:
+            with self._start_of(claimed["key"]):
+                yield claimed
+        except BaseException:
+            with contextlib.suppress(TransportError, SystemClosed):
+                self._tell_root("release", {"actor_id": claimed["actor_id"]})
+            raise
 
     @contextlib.contextmanager
     def _start_of(self, key: str) -> Generator[None]:
@@ -281,13 +293,8 @@ class SystemMember(MemberBase):
         kwargs: Mapping[str, Any],
         timeout_s: float,
     ) -> pykka.ActorRef[_A]:
-        claimed = self._claim(actor_class, name, process=False)
-        try:
-            with self._start_of(claimed["key"]):
-                running = self.run_actor(actor_class, args, kwargs, claimed, timeout_s)
-        except BaseException:
-            self._tell_root("release", {"name": claimed["name"]})
-            raise
+        with self._claimed(actor_class, name, process=False) as claimed:
+            running = self.run_actor(actor_class, args, kwargs, claimed, timeout_s)
         # Not asked for now: it may have stopped since, and be nobody's.
         address = running.address
         self._tell_root("up", {"name": claimed["name"], "address": address.to_wire()})

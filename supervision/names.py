@@ -24,6 +24,7 @@ class Entry:
         address: where it is, as it travels; None until it is up.
         incarnation: of its last start.
         is_up: whether that is ready and has not ended.
+        is_unwanted: whether it is to be stopped once it is up.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Entry:
     address: list[Any] | None = None
     incarnation: int = 1
     is_up: bool = False
+    is_unwanted: bool = False
     children: dict[str, None] = field(default_factory=dict[str, None])
 
     @property

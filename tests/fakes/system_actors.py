@@ -47,6 +47,9 @@ class Worker(Actor):
     def spawn(self, name: str, *, process: bool) -> pykka.ActorRef[Any]:
         return current_system().spawn(Worker, process=process, name=name)
 
+    def spawn_with(self, name: str, size_bytes: int) -> pykka.ActorRef[Any]:
+        return self.system.spawn(Worker, b"x" * size_bytes, process=True, name=name)
+
     def find(self, name: str) -> pykka.ActorRef[Any]:
         return self.system.find(name)
 
