@@ -16,7 +16,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.transport.errors import TransportError
+from understudy.transport.errors import SocketPathTooLong, TransportError
+from understudy.transport.listener import check_path_length
 
 from .actor_errors import ActorStartFailed, InvalidActor
 from .actor_processes import SUPERVISOR_OF
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from .actor_processes import ActorProcesses
     from .events import ChildEvent
+    from .names import Entry
 
 _log = logging.getLogger(__name__)
 
@@ -205,7 +207,20 @@ class Desk:
             node=None if payload["process"] else node,
             parent=None if parent is None else parent.name,
         )
+        if entry.is_process:
+            self._check_socket(entry)
         return {"name": entry.name, "actor_id": entry.actor_id, "key": entry.key}
+
+    def _check_socket(self, entry: Entry) -> None:
+        try:
+            check_path_length(self._socket(entry.actor_id))
+        except SocketPathTooLong as error:
+            self._names.release(entry.name)
+            detail = f"{error}; or give the actor a shorter name"
+            raise InvalidActor(entry.name, detail) from error
+
+    def _socket(self, actor_id: str) -> str:
+        return str(Path(self._child_args["folder"], f"{actor_id}.sock"))
 
     def _spawn(self, node: str, payload: dict[str, Any]) -> None:
         name, actor_id = payload["name"], payload["actor_id"]
@@ -302,7 +317,7 @@ class Desk:
         self._names.release(entry.name)
         self.processes.forget(actor_id)
         # A killed process leaves its socket.
-        Path(self._child_args["folder"], f"{actor_id}.sock").unlink(missing_ok=True)
+        Path(self._socket(actor_id)).unlink(missing_ok=True)
         if actor_id in self._restartable:
             del self._restartable[actor_id]
             why = reason.detail or reason.kind if reason else "it was stopped"

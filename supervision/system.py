@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
-import tempfile
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
 import pykka
 
 from understudy.transport.address import Address
-from understudy.transport.errors import TransportError
 from understudy.transport.node import Node
 
 from .actor_processes import ActorProcesses
@@ -20,6 +17,7 @@ from .dead_letters import DeadLetterReport, SystemDeadLetter, collect, discard
 from .desk import Desk
 from .member import SystemMember
 from .member_base import REQUEST_S, ROOT
+from .own_folder import OwnFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,8 +37,10 @@ class ActorSystem(SystemMember):
 
     Args:
         name: for people.
-        folder: where the processes' sockets are, on a local disk, with a short path; only this
-            user may enter it. None: one is made, and removed at the end.
+        folder: where the processes' sockets are, on a local disk, with a short path: that of a
+            socket, `<folder>/<actor's name>.sock`, is at most 107 bytes. Only this user may enter
+            it. None: one is made in the temporary directory, and removed at the end; what a
+            killed root left there is removed, too.
         preload: modules that the actors of other processes need: their starts are quicker then.
             They must not start threads when imported.
         codec: whose code writes and reads msgpack, `msgspec` or `msgpack`; the bytes are the same.
@@ -54,11 +54,11 @@ class ActorSystem(SystemMember):
         preload: Sequence[str] = (),
         codec: CodecName = "msgspec",
     ) -> None:
-        self._own_folder = None if folder else tempfile.mkdtemp(prefix="us-")
-        self._folder = folder or str(self._own_folder)
+        self._own_folder = None if folder else OwnFolder()
+        self._folder = self._own_folder.path if self._own_folder else str(folder)
         try:
             node = Node(ROOT, self._folder, codec=codec)
-        except TransportError:
+        except BaseException:
             self._remove_folder()
             raise
         child_args = {"folder": self._folder, "system": name, "codec": codec}
@@ -142,7 +142,7 @@ class ActorSystem(SystemMember):
 
     def _remove_folder(self) -> None:
         if self._own_folder is not None:
-            shutil.rmtree(self._own_folder, ignore_errors=True)
+            self._own_folder.remove()
 
     def _tell_root(self, op: str, payload: dict[str, Any]) -> None:
         self._desk.post(ROOT, {"op": op, **payload})
