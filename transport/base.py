@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from .message import AgentMessage
@@ -25,6 +25,20 @@ class PeerEvent:
     incarnation: int
 
 
+@runtime_checkable
+class Named(Protocol):
+    """A channel's end that others know by a name."""
+
+    @property
+    def name(self) -> str:
+        """This end's name among the agents."""
+        ...
+
+    def claim_name(self, name: str) -> None:
+        """Be called that from now on, if it was given no name so far."""
+        ...
+
+
 class Channel(Protocol):
     """A way to other agents.
 
@@ -43,6 +57,8 @@ class Channel(Protocol):
         Raises:
             ChannelClosed: the channel is closed.
             EncodeError: the payload has no form on the wire.
+            MalformedMessage: a field has a wrong type.
+            TypeError: it is no message.
             FrameTooLarge: the message is over the limit.
             PeerUnknown: a server has no peer of that name. (A client gets an ERROR message.)
             PeerTooSlow: the other end does not read, and its waiting room stayed full.

@@ -26,7 +26,7 @@ from .link import Link
 from .listener import Listener, PeerCredentials
 from .loop import READ, WRITE, IoLoop
 from .message import AgentMessage, ErrorKind, MessageType
-from .subscriptions import from_record
+from .subscriptions import from_record, to_words
 from .switch import Switch
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class Broker:
         # Of the loop's thread only: every open connection; its peer once it said hello.
         self._links: dict[Link, Peer[Link] | None] = {}
         self._is_closed = False
+        self._is_noticing = False
         self._listener = Listener(path)
         with contextlib.ExitStack() as undo:
             undo.callback(self._listener.close)
@@ -112,10 +113,12 @@ class Broker:
         """Messages that reached this server and nobody took."""
         return self._switch.dead_letters
 
+    def claim_name(self, name: str) -> None:
+        """Nothing: a server's name is that of its making."""
+
     def subscribe(self, types: Iterable[MessageType] | None) -> None:
         """Say which broadcasts the server itself wants. Any thread."""
-        wanted = None if types is None else [kind.value for kind in types]
-        self._switch.subscriptions.set(None, wanted)
+        self._switch.subscriptions.set(None, to_words(types))
 
     def send(self, message: AgentMessage) -> None:
         """Send a message of the server's own. Any thread; see `Channel.send`."""
@@ -219,9 +222,12 @@ class Broker:
             elif "link" not in record:
                 self._switch.take(peer, record, share_bytes)
             else:
-                self._on_link_record(peer, record)
+                self._on_link_record(link, peer, record)
 
-    def _on_link_record(self, peer: Peer[Link], record: dict[str, Any]) -> None:
+    def _on_link_record(self, link: Link, peer: Peer[Link], record: dict[str, Any]) -> None:
+        if peer.is_given and record.get("link") == "hello":
+            self._on_hello(link, record)
+            return
         is_subscription, types = from_record(record)
         if is_subscription:
             self._switch.subscriptions.set(peer, types)
@@ -247,10 +253,18 @@ class Broker:
             self._drop(link)
             return
         link.name = peer.name
-        self._links[link] = peer
+        before, self._links[link] = self._links[link], peer
         if replaced is not None:
             self._replace(replaced, peer)
+        if before is not None:
+            self._rename(before, peer)
         self._tell("connected", peer)
+
+    def _rename(self, old: Peer[Link], new: Peer[Link]) -> None:
+        """A client that was given a name has said what it is called."""
+        self._switch.registry.remove(old)
+        self._switch.subscriptions.hand_over(old, new)
+        self._tell("disconnected", old)
 
     def _notice_death(self, hello: Hello) -> None:
         """Read a connection to its end before its name counts as taken.
@@ -259,10 +273,16 @@ class Broker:
         end may lie unread.
         """
         living = None if hello.name is None else self._switch.registry.get(hello.name)
-        if living is not None and hello.incarnation == living.incarnation:
+        if living is None or hello.incarnation != living.incarnation or self._is_noticing:
+            return
+        # What is read there may be a hello, too: one is enough.
+        self._is_noticing = True
+        try:
             for _ in range(_LAST_READS):
                 if living.port in self._links:
                     self._read(living.port)
+        finally:
+            self._is_noticing = False
 
     def _welcome(self, link: Link, name: str) -> None:
         link.send(encode([Welcome(name, self.name).to_record()]), 0.0)

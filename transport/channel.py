@@ -12,6 +12,7 @@ from .errors import ChannelClosed, MailboxClosed
 from .framing import DEFAULT_MAX_FRAME_BYTES
 from .limits import Limits
 from .mailbox import Mailbox
+from .outgoing import check_message
 from .stats import ChannelStats, Recorder
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class UnixSocketChannel:
 
     Raises:
         ConnectFailed, HelloRefused, UntrustedPeer: a client cannot get in.
-        SocketInUse, SocketPathUnusable: a server cannot listen.
+        SocketInUse: a server cannot listen, another does.
+        SocketPathUnusable: no socket can be at the path.
         SocketPathTooLong: the path does not fit.
     """
 
@@ -113,6 +115,16 @@ class UnixSocketChannel:
         """This end's name among the agents."""
         return self._end.name
 
+    def claim_name(self, name: str) -> None:
+        """Be called that from now on, if this is a client and was given no name so far.
+
+        Raises:
+            HelloRefused: the server does not take it under that name; this end is closed then.
+            ConnectFailed: the server does not answer in time.
+            ChannelClosed, PeerTooSlow: see `send`.
+        """
+        self._end.claim_name(name)
+
     @property
     def is_running(self) -> bool:
         """Whether messages can be sent: not closed, and a client's server is there."""
@@ -142,6 +154,7 @@ class UnixSocketChannel:
         deals with from then on, and for this connection.
 
         Raises:
+            TypeError: they are no types of messages.
             ChannelClosed, PeerTooSlow: see `send`.
         """
         self._end.subscribe(types)
@@ -152,6 +165,7 @@ class UnixSocketChannel:
         It waits at most `send_timeout_s` for an end that does not read, and not at all when called
         from `on_peer`. A broadcast skips peers that do not read.
         """
+        check_message(message)
         self._end.send(message)
 
     def receive(self, timeout: float | None = None) -> AgentMessage | None:

@@ -27,6 +27,7 @@ from .link import Link
 from .listener import PeerCredentials, check_path_length
 from .loop import READ, WRITE, IoLoop
 from .message import AgentMessage, ErrorKind, MessageType
+from .name_claim import NameClaim
 from .subscriptions import to_record
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Client:
             until_s = clock() + limits.connect_timeout_s
             welcome = _shake_hands(path, sock, reader, Hello(name, incarnation), until_s, clock)
             self.name = welcome.name
+            self._names = NameClaim(name, incarnation)
             self._intake = Intake(self.name, inbox, stats)
             self._link = Link(
                 sock, limits, want_write=self._on_full_socket, reader=reader, clock=clock
@@ -120,6 +122,24 @@ class Client:
         timeout_s = 0.0 if self._loop.is_current() else self._limits.send_timeout_s
         self._link.send(encode([message.to_wire()]), timeout_s)
         self._stats.add("sent")
+
+    def claim_name(self, name: str) -> None:
+        """Be called that from now on, when the server made up the name so far. Not from the loop.
+
+        Raises:
+            HelloRefused: the server does not take it under that name; the connection is over.
+            ConnectFailed: it does not answer in time.
+            ChannelClosed, PeerTooSlow: see `send`.
+        """
+        if self._names.is_chosen or name == self.name:
+            return
+        if self._closed_reason:
+            raise ChannelClosed(self._path, self._closed_reason)
+        self._link.send(encode([self._names.ask(name)]), self._limits.send_timeout_s)
+        if not self._names.wait(self._limits.connect_timeout_s):
+            raise ConnectFailed(self._path, "the server does not answer to a name")
+        if self.name != name:
+            raise ChannelClosed(self._path, self._closed_reason)
 
     @property
     def dead_letters(self) -> DeadLetters:
@@ -190,7 +210,11 @@ class Client:
         share_bytes = len(body) // max(1, len(records))
         for record in records:
             if farewell := Farewell.from_record(record):
+                self._names.answer(record)
                 self._end(f"{farewell.kind}: {farewell.reason}")
+            elif welcome := self._names.answer(record):
+                self.name = self._intake.name = welcome.name
+                self._names.settle()
             elif "link" not in record and (message := self._intake.parse(record)):
                 self._answer(self._intake.deliver(message, share_bytes))
 
@@ -211,6 +235,7 @@ class Client:
         self._link.linger(self._clock() + self._limits.flush_s)
         self._link.close()
         self._inbox.close()
+        self._names.settle()
 
 
 def _connect(path: str, timeout_s: float) -> socket.socket:

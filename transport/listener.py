@@ -57,7 +57,10 @@ def check_path_length(path: str) -> None:
 
     Raises:
         SocketPathTooLong: it does not.
+        SocketPathUnusable: it has a NUL, which ends a path.
     """
+    if "\0" in path:
+        raise SocketPathUnusable(repr(path), "a path has no NUL in it")
     length = len(os.fsencode(path))
     if length > MAX_PATH_BYTES:
         raise SocketPathTooLong(path, length, MAX_PATH_BYTES)

@@ -12,7 +12,9 @@ from .errors import ChannelClosed, MailboxClosed
 from .framing import DEFAULT_MAX_FRAME_BYTES, frame_header
 from .intake import Intake
 from .mailbox import Mailbox
+from .outgoing import check_message
 from .stats import ChannelStats, Recorder
+from .subscriptions import to_words
 from .switch import Switch
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class MemoryChannel:
         self._intake = Intake(self.name, self._inbox, self._stats)
         self._switch: Switch[_Port] = Switch(self._intake, self._stats)
         self._server = server
+        self._incarnation = incarnation
         self._peer = None if server is None else server._admit(self, name, incarnation)
         if self._peer is not None:
             self.name = self._intake.name = self._peer.name
@@ -74,6 +77,16 @@ class MemoryChannel:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def claim_name(self, name: str) -> None:
+        """See `UnixSocketChannel.claim_name`; this end stays open when it is refused."""
+        given, server = self._peer, self._server
+        if server is None or given is None or not given.is_given or name == self.name:
+            return
+        if self._closed_reason:
+            raise ChannelClosed(self.name, self._closed_reason)
+        self._peer = server._admit(self, name, self._incarnation, given)
+        self.name = self._intake.name = name
 
     @property
     def is_running(self) -> bool:
@@ -98,12 +111,13 @@ class MemoryChannel:
         """Say of which types this end wants broadcasts; see `UnixSocketChannel.subscribe`."""
         if self._closed_reason:
             raise ChannelClosed(self.name, self._closed_reason)
-        wanted = None if types is None else [kind.value for kind in types]
+        wanted = to_words(types)
         switch = self._switch if self._server is None else self._server._switch
         switch.subscriptions.set(self._peer, wanted)
 
     def send(self, message: AgentMessage) -> None:
         """Send a message; see `Channel.send`."""
+        check_message(message)
         if self._closed_reason:
             raise ChannelClosed(self.name, self._closed_reason)
         body = encode([message.to_wire()])
@@ -138,7 +152,13 @@ class MemoryChannel:
         self._closed_reason = self._closed_reason or reason
         self._inbox.close()
 
-    def _admit(self, client: MemoryChannel, name: str | None, incarnation: int) -> Peer[_Port]:
+    def _admit(
+        self,
+        client: MemoryChannel,
+        name: str | None,
+        incarnation: int,
+        given: Peer[_Port] | None = None,
+    ) -> Peer[_Port]:
         if self._closed_reason:
             raise ChannelClosed(self.name, self._closed_reason)
         port = _Port(client.name, client._intake, client.send, client._end)
@@ -146,6 +166,9 @@ class MemoryChannel:
         if replaced is not None:
             replaced.port.end(f"replaced: incarnation {incarnation} took over")
             self._tell("disconnected", replaced)
+        if given is not None:
+            self._switch.subscriptions.hand_over(given, peer)
+            self._forget(given)
         self._tell("connected", peer)
         return peer
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .answers import Answers
+from .base import Named
 from .codec import decode, encode
 from .errors import ChannelClosed, TransportError
 from .message import AgentMessage, ErrorKind, MessageType
@@ -45,11 +46,16 @@ class Agent2AgentProtocol:
 
     Args:
         agent_id: the sender of everything sent here.
-        channel: what carries it. The protocol does not close it.
+        channel: what carries it; its name is `agent_id`, or it was given none and gets this one.
+            The protocol does not close it.
         incarnation: the number of this agent's start; in every message.
         retry_count: how often a request without an answer is sent again.
         clock: epoch seconds, for timestamps and the deadlines that travel.
         monotonic: monotonic seconds, for the time limits kept here: the epoch can jump.
+
+    Raises:
+        ValueError: the channel has another name; answers to `agent_id` would not reach it.
+        TransportError: the channel cannot have that name, see `UnixSocketChannel.claim_name`.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class Agent2AgentProtocol:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        if isinstance(channel, Named):
+            _go_by(agent_id, channel)
         self.agent_id = agent_id
         self.channel = channel
         self._incarnation = incarnation
@@ -360,6 +368,15 @@ class Agent2AgentProtocol:
             self.channel.send(reply)
         except TransportError as error:
             _log.warning("%s cannot tell %s: %s", self.agent_id, reply.receiver_id, error)
+
+
+def _go_by(agent_id: str, channel: Named) -> None:
+    channel.claim_name(agent_id)
+    if channel.name != agent_id:
+        raise ValueError(
+            f"the channel is called {channel.name!r}: what is sent to {agent_id!r} would not reach "
+            f"it; make the channel with name={agent_id!r}"
+        )
 
 
 def _did_not_get_there(answer: AgentMessage) -> bool:

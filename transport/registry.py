@@ -20,11 +20,15 @@ MAX_NAME_LENGTH = 200
 
 @dataclass(frozen=True)
 class Peer(Generic[P]):
-    """A connected peer; `port` is whatever carries messages to it."""
+    """A connected peer; `port` is whatever carries messages to it.
+
+    `is_given` says that the server made its name up.
+    """
 
     name: str
     incarnation: int
     port: P
+    is_given: bool = False
 
 
 class PeerRegistry(Generic[P]):
@@ -60,11 +64,12 @@ class PeerRegistry(Generic[P]):
             HelloRefused: the name is reserved or taken, or a newer incarnation was here.
         """
         with self._lock:
+            is_given = name is None
             name = f"client-{uuid.uuid4().hex[:12]}" if name is None else name
             self._check(name, incarnation)
             greet(name)
             replaced = self._peers.get(name)
-            peer = Peer(name, incarnation, port)
+            peer = Peer(name, incarnation, port, is_given)
             self._peers[name] = peer
             if incarnation:
                 self._newest[name] = incarnation

@@ -6,10 +6,11 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from .message import MessageType
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .message import MessageType
     from .registry import Peer
 
 P = TypeVar("P")
@@ -41,6 +42,14 @@ class Subscriptions(Generic[P]):
             else:
                 self._wants[peer] = wanted
 
+    def hand_over(self, old: Peer[P], new: Peer[P]) -> None:
+        """A peer has another name now."""
+        with self._lock:
+            if old in self._wants:
+                self._wants[new] = self._wants.pop(old)
+            if old in self._missed:
+                self._missed[new] = self._missed.pop(old)
+
     def wants(self, peer: Peer[P] | None, message_type: MessageType) -> bool:
         """Whether it is to get a broadcast of that type."""
         with self._lock:
@@ -58,10 +67,28 @@ class Subscriptions(Generic[P]):
             return self._missed.pop(peer, 0) if self._missed else 0
 
 
+def to_words(types: Iterable[MessageType] | None) -> list[str] | None:
+    """The types as they travel.
+
+    Raises:
+        TypeError: they are something else.
+    """
+    if types is None:
+        return None
+    given: object = types
+    if isinstance(given, str | MessageType):
+        raise TypeError(f"subscribe takes a list of MessageTypes, or None, not {given!r} alone")
+    words: list[str] = []
+    for kind in cast("Iterable[object]", types):
+        if not isinstance(kind, MessageType):
+            raise TypeError(f"subscribe takes a list of MessageTypes, or None, not {kind!r} in it")
+        words.append(kind.value)
+    return sorted(words)
+
+
 def to_record(types: Iterable[MessageType] | None) -> dict[str, Any]:
-    """The link record by which a client says what it wants."""
-    wanted = None if types is None else sorted(kind.value for kind in types)
-    return {"link": "subscribe", "types": wanted}
+    """The link record by which a client says what it wants. Raises as `to_words`."""
+    return {"link": "subscribe", "types": to_words(types)}
 
 
 def from_record(record: Mapping[str, Any]) -> tuple[bool, list[str] | None]:
