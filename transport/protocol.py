@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from dataclasses import replace
@@ -127,7 +128,10 @@ class Agent2AgentProtocol:
 
         Raises:
             TransportError: it could not be sent (see `Channel.send`); the callback is not called.
+            ValueError: the time is no number.
         """
+        if timeout_s is not None and math.isnan(timeout_s):
+            raise ValueError("timeout_s must be seconds, or None, not NaN")
         deadline = None if timeout_s is None else self._clock() + timeout_s
         request = self._write(receiver_id, MessageType.TASK_REQUEST, task, deadline=deadline)
         if callback is not None:
