@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _WINDOW = 4_096
+_TYPES: tuple[tuple[str, tuple[type, ...], str], ...] = (
+    ("max_messages", (int,), "a whole number"),
+    ("max_bytes", (int,), "a whole number"),
+    ("block_timeout_s", (int, float), "seconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,9 @@ class MailboxSpec:
         block_timeout_s: how long `Overflow.BLOCK` waits before it refuses.
         priority: the lower number goes out first, equal ones in order; None is by order alone.
         stop_first: whether a stop overtakes the messages that wait, as pykka's does not.
+
+    Raises:
+        TypeError, ValueError: a field makes no sense; the error says which.
     """
 
     max_messages: int = 10_000
@@ -39,10 +47,22 @@ class MailboxSpec:
     stop_first: bool = True
 
     def __post_init__(self) -> None:
-        if min(self.max_messages, self.max_bytes) < 1 or self.block_timeout_s < 0:
+        self._check_types()
+        if min(self.max_messages, self.max_bytes) < 1:
             raise ValueError("a mailbox has room for at least one message and one byte")
+        # A NaN is neither.
+        if not self.block_timeout_s >= 0:
+            raise ValueError(f"block_timeout_s must be 0 or more, not {self.block_timeout_s}")
         # Otherwise a word would be none of them.
         object.__setattr__(self, "overflow", Overflow(self.overflow))
+
+    def _check_types(self) -> None:
+        for name, kinds, wanted in _TYPES:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise TypeError(f"{name} must be {wanted}, not {value!r}")
+        if self.priority is not None and not callable(self.priority):
+            raise TypeError(f"priority must be a function, or None, not {self.priority!r}")
 
     @property
     def window(self) -> int:

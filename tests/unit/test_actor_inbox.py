@@ -123,6 +123,26 @@ def test_a_policy_may_be_given_by_its_word_and_no_other() -> None:
         MailboxSpec(overflow="rejects")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        ("max_messages", 1.5, TypeError),
+        ("max_messages", True, TypeError),
+        ("max_bytes", "1", TypeError),
+        ("block_timeout_s", None, TypeError),
+        ("block_timeout_s", float("nan"), ValueError),
+        ("block_timeout_s", -1, ValueError),
+        ("priority", 3, TypeError),
+    ],
+)
+def test_a_bound_that_makes_no_sense_is_refused_by_name(
+    field: str, value: object, error: type[Exception]
+) -> None:
+    fields: dict[str, Any] = {field: value}
+    with pytest.raises(error, match=f"{field} must be "):
+        MailboxSpec(**fields)
+
+
 def test_a_full_mailbox_holds_its_senders_until_their_time_is_over() -> None:
     box = inbox(max_messages=1, block_timeout_s=0.05)
     box.put(Envelope(1))
