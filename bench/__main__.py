@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import signal
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from bench import report as files
 from bench.catalogue import Choice, check_peers, chosen, groups, opened
-from bench.compare import regressions, same_machine
+from bench.compare import comparable, is_ours, regressions, same_machine
 from bench.contenders import CONTENDERS, PEERS_VENV
 from bench.errors import BenchError
 from bench.machine import machine, peer_versions
@@ -22,10 +23,11 @@ from bench.rounds import run
 from bench.table import table
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 WORSE, BAD_INPUT, FAILED = 1, 2, 3
-"""Exit codes besides 0: worse than --compare; wrong arguments; the subject of a question failed."""
+"""Exit codes besides 0: worse than --compare; wrong arguments, or a comparison with nothing in
+common; one of our own contenders failed."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -102,7 +104,7 @@ def choice(args: argparse.Namespace) -> Choice:
     Raises:
         BenchError: that cannot be.
     """
-    if args.rounds < 1 or args.seconds <= 0:
+    if args.rounds < 1 or not 0 < args.seconds < math.inf:
         raise BenchError("--rounds takes 1 or more, --seconds more than 0")
     python = (args.peers_venv or PEERS_VENV) / "bin" / "python"
     if args.peers_venv and not python.exists():
@@ -115,6 +117,8 @@ def choice(args: argparse.Namespace) -> Choice:
             )
         return Choice(peers_python, None, args.seconds)
     names: list[str] = [] if args.peers == "none" else args.peers.split(",")
+    if args.peers != "none" and not any(names):
+        raise BenchError("--peers takes names with commas between them, or 'none'")
     return Choice(peers_python, check_peers(names, peers_python), args.seconds)
 
 
@@ -142,6 +146,8 @@ def measure(args: argparse.Namespace) -> int:
     how = choice(args)
     keys = chosen(args.names)
     before = old(args.compare)
+    if before and not {outcome.question.key for outcome in before.outcomes}.intersection(keys):
+        raise BenchError(f"nothing can be compared: {args.compare} has none of these benches")
     for path in (args.json, args.picture):
         files.check_writable(path)
     seed = random.SystemRandom().randrange(10_000) if args.seed is None else args.seed
@@ -164,12 +170,23 @@ def shown(report: Report, picture: Path | None, before: Report | None) -> int:
     if picture:
         files.write_text(picture, svg(report))
     worse = 0 if before is None else compared(before, report)
-    failed = any(o.question.subject in o.failures() for o in report.outcomes)
-    return FAILED if failed else worse
+    return FAILED if any(failed_ours(report)) else worse
+
+
+def failed_ours(report: Report) -> Iterator[str]:
+    """The contenders of ours that failed."""
+    for outcome in report.outcomes:
+        for name in outcome.failures():
+            if name == outcome.question.subject or is_ours(name):
+                yield name
 
 
 def compared(before: Report, report: Report) -> int:
     """Print what became worse; the exit code."""
+    if not comparable(before, report):
+        wanted = "values" if same_machine(before, report) else "ratios (of two machines)"
+        print(f"\nNothing can be compared: no bench has {wanted} in both reports.")
+        return BAD_INPUT
     if not same_machine(before, report):
         print("\nThe earlier report is of another machine: only ratios are compared.")
     found = list(regressions(before, report))

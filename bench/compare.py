@@ -39,6 +39,33 @@ def same_machine(old: Report, new: Report) -> bool:
     return all(old.machine.get(name) == new.machine.get(name) for name in _SAME_MACHINE)
 
 
+def is_ours(name: str) -> bool:
+    """Whether a contender is one of ours, and no peer."""
+    return name.startswith("understudy")
+
+
+def comparable(old: Report, new: Report) -> bool:
+    """Whether the two have anything in common that `regressions` looks at."""
+    before = {outcome.question.key: outcome for outcome in old.outcomes}
+    absolute = same_machine(old, new)
+    return any(
+        _has_both(before[outcome.question.key], outcome, absolute=absolute)
+        for outcome in new.outcomes
+        if outcome.question.key in before
+    )
+
+
+def _has_both(old: Outcome, new: Outcome, *, absolute: bool) -> bool:
+    subject = new.question.subject
+    if old.values(subject) and (absolute or not new.values(subject)):
+        return True
+    return any(old.ratios(name) and new.ratios(name) for name in _others(new))
+
+
+def _others(outcome: Outcome) -> list[str]:
+    return [name for name in outcome.contenders if not is_ours(name)]
+
+
 def regressions(old: Report, new: Report) -> Iterator[Regression]:
     """What is worse in `new`."""
     before = {outcome.question.key: outcome for outcome in old.outcomes}
@@ -61,7 +88,7 @@ def _of_question(old: Outcome, new: Outcome, *, absolute: bool) -> str:
         _quiet(lambda share: new.values(subject, question.metric, quiet=share)),
         more_is_better=question.more_is_better,
     )
-    others = [name for name in new.contenders if not name.startswith("understudy")]
+    others = _others(new)
     texts = [text for name in others if (text := _ratio_worse(old, new, name))]
     compared = any(old.ratios(name) and new.ratios(name) for name in others)
     if absolute and not own:

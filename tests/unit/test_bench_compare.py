@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
+from bench import report as files
+from bench.__main__ import BAD_INPUT, FAILED, main
 from bench.compare import regressions, worse
 from bench.model import Outcome, Question, Report, Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _MACHINE = {"cpu": "x", "cpus": 2, "python": "3.11", "kernel": "6"}
 
@@ -91,3 +99,47 @@ def test_a_loss_within_five_percent_is_none() -> None:
 def test_of_one_run_only_a_large_loss_counts() -> None:
     assert worse([100], [80], more_is_better=True) == ""
     assert worse([100], [70], more_is_better=True) == "100 \u2192 70.0"
+
+
+def _written(folder: Path, name: str, report: Report) -> str:
+    files.write(folder / name, report)
+    return str(folder / name)
+
+
+def test_reports_without_a_bench_in_common_cannot_be_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = _written(tmp_path, "old.json", _OLD)
+    other = Report(_MACHINE, "", 1, [Outcome(_question("W9"), _OLD.outcomes[0].rounds)])
+    new = _written(tmp_path, "new.json", other)
+    assert main(["show", new, "--compare", old]) == BAD_INPUT
+    said = capsys.readouterr().out
+    assert "Nothing can be compared" in said
+    assert "became worse" not in said
+
+
+def test_a_run_whose_benches_the_old_report_does_not_have_is_not_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = _written(tmp_path, "old.json", _OLD)
+    assert main(["run", "W7", "--peers", "none", "--compare", old]) == BAD_INPUT
+    assert "old.json has none of these benches" in capsys.readouterr().err
+
+
+def test_without_a_ratio_nothing_of_two_machines_can_be_compared(tmp_path: Path) -> None:
+    alone = [Outcome(_question(), [{"understudy": Run({"per_s": 100.0})}])]
+    old = _written(tmp_path, "old.json", Report(_MACHINE, "", 1, alone))
+    for cpu, code in (("x", 0), ("y", BAD_INPUT)):
+        new = _written(tmp_path, "new.json", Report({**_MACHINE, "cpu": cpu}, "", 1, alone))
+        assert main(["show", new, "--compare", old]) == code
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("understudy", FAILED), ("understudy-msgpack", FAILED), ("raw", 0)]
+)
+def test_the_exit_code_tells_of_a_contender_of_ours_that_failed(
+    tmp_path: Path, name: str, code: int
+) -> None:
+    row = {"understudy": Run({"per_s": 1.0}), "raw": Run({"per_s": 1.0})}
+    report = Report(_MACHINE, "", 1, [Outcome(_question(), [row | {name: Run(error="it hung")}])])
+    assert main(["show", _written(tmp_path, "new.json", report)]) == code
