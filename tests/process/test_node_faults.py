@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -232,6 +233,8 @@ def test_an_older_incarnation_that_wakes_up_late_is_dropped_and_counted(
     future = ref.proxy().sleep(0)
     future.get(timeout=10)
     old.send_signal(signal.SIGSTOP)
+    # Until it has stopped it may answer.
+    os.waitid(os.P_PID, old.pid, os.WSTOPPED | os.WNOWAIT)
     late = ref.ask("to the old one", block=False)
     others.start("one", incarnation=2)
     node.peer_restarted("one", 2)
