@@ -350,9 +350,14 @@ class Fleet:
         """End that task; False when it is not known or over."""
         return bool(self._ask("cancel", task_id))
 
-    def answer(self, task_id: str, *, allow: bool, text: str | None = None) -> bool:
-        """See `RootActor.answer`."""
-        return bool(self._ask("answer", task_id, allow=allow, text=text))
+    def answer(
+        self, task_id: str, *, allow: bool, text: str | None = None, call: str | None = None
+    ) -> dict[str, Any] | None:
+        """See `Approvals.answer`."""
+        done: dict[str, Any] | None = self._ask(
+            "answer", task_id, allow=allow, text=text, call=call
+        )
+        return done
 
     def restart_agent(self, name: str) -> dict[str, Any]:
         """See `RootActor.restart_agent`."""

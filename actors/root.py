@@ -189,9 +189,11 @@ class RootActor(pykka.ThreadingActor):
         self._dispatch()
         return done
 
-    def answer(self, task_id: str, *, allow: bool, text: str | None = None) -> bool:
+    def answer(
+        self, task_id: str, *, allow: bool, text: str | None = None, call: str | None = None
+    ) -> dict[str, Any] | None:
         """See `Approvals.answer`."""
-        return self._approvals.answer(task_id, allow=allow, text=text)
+        return self._approvals.answer(task_id, allow=allow, text=text, call=call)
 
     def status(self) -> dict[str, Any]:
         """Agents, queue and counters, as plain data."""

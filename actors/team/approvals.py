@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ..tasks.task import TaskState
+from .shown_call import SeveralCalls, call_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
     from ..orders import Orders
     from ..task_book import TaskBook
 
-_MAX_SHOWN_CHARS = 2000
+# A longer input is one that nobody reads before saying yes.
+_MAX_INPUT_CHARS = 1_000_000
+_TOO_LONG = (
+    "This call is too long for anybody to look at before it is allowed, so it is denied. Make it "
+    "in smaller parts."
+)
 
 
 class AskedCalls:
@@ -35,16 +41,19 @@ class AskedCalls:
         if task_id is None:
             request.deny()
             return
+        text = json.dumps(request.tool_input, ensure_ascii=False)
+        if len(text) > _MAX_INPUT_CHARS:
+            request.deny(_TOO_LONG)
+            return
         with self._lock:
             self._open[request.request_id] = request
-        shown = json.dumps(request.tool_input, ensure_ascii=False)[:_MAX_SHOWN_CHARS]
         self._tell(
             {
                 "kind": "permission",
                 "task_id": task_id,
                 "request_id": request.request_id,
                 "tool": request.tool,
-                "input": shown,
+                "input": text,
                 "timeout_s": request.timeout_s,
             }
         )
@@ -88,30 +97,44 @@ class Approvals:
         running.pauses.begin(payload["request_id"], now, at_most_s=timeout_s)
         ends = now + timeout_s
         self._open.append((ends, {**payload, "agent_id": agent_id, "number": running.number}))
-        text = f"input required: {payload['tool']} {payload['input']}"
+        text = f"input required: {call_text(payload)}"
         self._book.mark(task_id, TaskState.INPUT_REQUIRED, agent_id, text)
 
     def waiting(self) -> list[dict[str, Any]]:
         """The open requests, oldest first; those of ended runs and those out of time are gone."""
         self._drop_ended()
-        shown = ("task_id", "agent_id", "tool", "input", "request_id")
-        return [{key: asked[key] for key in shown} for _, asked in self._open]
+        return [_told(asked) for _, asked in self._open]
 
-    def answer(self, task_id: str, *, allow: bool, text: str | None = None) -> bool:
-        """Answer the oldest open request of a task; False when there is none."""
+    def answer(
+        self, task_id: str, *, allow: bool, text: str | None = None, call: str | None = None
+    ) -> dict[str, Any] | None:
+        """Answer the open request of a task, or the one whose `request_id` is `call`.
+
+        Returns:
+            What was answered, as in `waiting`; None when there is no such request.
+
+        Raises:
+            SeveralCalls: the task has more than one, and `call` does not say which.
+        """
         self._drop_ended()
-        for entry in self._open:
-            if entry[1]["task_id"] == task_id:
-                self._open.remove(entry)
-                self._settle(entry[1], allow=allow, text=text)
-                return True
-        return False
+        meant = [
+            entry
+            for entry in self._open
+            if entry[1]["task_id"] == task_id and call in (None, entry[1]["request_id"])
+        ]
+        if len(meant) > 1:
+            raise SeveralCalls(task_id, tuple(_told(asked) for _, asked in meant))
+        for entry in meant:
+            self._open.remove(entry)
+            self._settle(entry[1], allow=allow, text=text)
+            return _told(entry[1])
+        return None
 
     def _settle(self, asked: dict[str, Any], *, allow: bool, text: str | None) -> None:
         payload = {"command": "permission", "request_id": asked["request_id"]}
         self._orders.tell_agent(asked["agent_id"], payload | {"allow": allow, "text": text})
         said = "approved" if allow else f"denied: {text}" if text else "denied"
-        self._go_on(asked, f"{said}: {asked['tool']}")
+        self._go_on(asked, f"{said}: {call_text(asked)}")
 
     def tick(self) -> None:
         """Let tasks go on whose requests were denied because nobody answered."""
@@ -126,7 +149,7 @@ class Approvals:
                 self._open.remove(entry)
             elif ends <= now:
                 self._open.remove(entry)
-                self._go_on(asked, f"denied, nobody answered: {asked['tool']}")
+                self._go_on(asked, f"denied, nobody answered: {call_text(asked)}")
 
     def _go_on(self, asked: dict[str, Any], text: str) -> None:
         task_id = asked["task_id"]
@@ -134,3 +157,9 @@ class Approvals:
             running.pauses.end(asked["request_id"], self._clock())
         if not any(other["task_id"] == task_id for _, other in self._open):
             self._book.mark(task_id, TaskState.WORKING, asked["agent_id"], text)
+
+
+def _told(asked: dict[str, Any]) -> dict[str, Any]:
+    """What others are told of a request."""
+    shown = ("task_id", "agent_id", "tool", "input", "request_id")
+    return {key: asked[key] for key in shown}

@@ -33,6 +33,10 @@ _ANSWER_S = 60.0
 _MAX_UPDATES = 10_000
 
 
+def _answered(call: dict[str, Any] | None) -> dict[str, Any]:
+    return {"answered": call is not None, "call": call}
+
+
 # What is asked without a watch, by its verb.
 _VERBS: dict[str, Callable[[Orchestrator, dict[str, Any]], dict[str, Any]]] = {
     "status": lambda fleet, _: fleet.status(),
@@ -41,13 +45,11 @@ _VERBS: dict[str, Callable[[Orchestrator, dict[str, Any]], dict[str, Any]]] = {
         "results": [r.to_wire() for r in map(fleet.get_task_result, asked["task_ids"]) if r]
     },
     "cancel": lambda fleet, asked: {"canceled": fleet.cancel(asked["task_id"])},
-    "answer": lambda fleet, asked: {
-        "answered": fleet.approve(asked["task_id"])
-        if asked["allow"]
-        else fleet.answer(asked["task_id"], asked["text"])
-        if asked["text"]
-        else fleet.deny(asked["task_id"])
-    },
+    "answer": lambda fleet, asked: _answered(
+        fleet.settle_call(
+            asked["task_id"], allow=asked["allow"], text=asked["text"], call=asked.get("call")
+        )
+    ),
     "replay": lambda fleet, asked: {"replayed": fleet.replay(asked["task_id"]) is not None},
     "restart": lambda fleet, asked: fleet.begin_restart(asked["agent"]),
     "suspend": lambda fleet, asked: fleet.suspend_agent(asked["agent"], now=asked["now"]),

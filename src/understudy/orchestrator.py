@@ -156,17 +156,39 @@ class Orchestrator:
         """End that task; False when it is not known or over."""
         return self._fleet is not None and self._fleet.cancel(task_id)
 
-    def approve(self, task_id: str) -> bool:
-        """Allow the oldest call that the task asks for; False when it asks for none."""
-        return self._running().answer(task_id, allow=True)
+    def approve(self, task_id: str, *, call: str | None = None) -> bool:
+        """Allow the call that the task asks for; see `settle_call`."""
+        return self.settle_call(task_id, allow=True, call=call) is not None
 
-    def deny(self, task_id: str) -> bool:
+    def deny(self, task_id: str, *, call: str | None = None) -> bool:
         """Refuse that call; the agent goes on without it."""
-        return self._running().answer(task_id, allow=False)
+        return self.settle_call(task_id, allow=False, call=call) is not None
 
-    def answer(self, task_id: str, text: str) -> bool:
+    def answer(self, task_id: str, text: str, *, call: str | None = None) -> bool:
         """Refuse that call, and tell the agent what to do instead."""
-        return self._running().answer(task_id, allow=False, text=text)
+        return self.settle_call(task_id, allow=False, text=text, call=call) is not None
+
+    def settle_call(
+        self, task_id: str, *, allow: bool, text: str | None = None, call: str | None = None
+    ) -> dict[str, Any] | None:
+        """Answer a call that a task asks for.
+
+        Args:
+            task_id: the task.
+            allow: whether the call is made.
+            text: what the agent is told instead of a call that is not made.
+            call: the `request_id` of the call that is meant, from `status()["input_required"]`. Say
+                it whenever somebody has looked at the call: meanwhile the task may ask for another.
+
+        Returns:
+            What was answered: `tool`, `input`, `request_id`, `agent_id`, `task_id`. None when the
+            task asks for nothing, or for that call no more.
+
+        Raises:
+            SeveralCalls: the task asks for more than one, and `call` does not say which.
+            FleetStopped: the fleet does not run.
+        """
+        return self._running().answer(task_id, allow=allow, text=text, call=call)
 
     def replay(self, task_id: str) -> TaskHandle | None:
         """Put back a task that was quarantined as poison; None when it is not in quarantine.

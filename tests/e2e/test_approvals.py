@@ -27,13 +27,17 @@ def test_a_call_waits_for_an_answer_and_without_one_is_denied(
         # What somebody thinks it over is none of the task's own time.
         task_id = program.run("submit", TOUCH, *role).out.strip()
         if command:
-            until(lambda: program.run("status", "--json").json["input_required"])
-            assert "Bash" in program.run("status").out
+            calls = until(lambda: program.run("status", "--json").json["input_required"])
+            assert f"--call {calls[0]['request_id']}  Bash" in program.run("status").out
+            gone = program.run("approve", task_id[:8], "--call", "gone")
+            assert (gone.code, "nothing was answered" in gone.err) == (1, True)
             assert task_id in program.run("tasks", "--state", "input_required").out
-            assert program.run(command[0], task_id[:8], *command[1:]).code == 0
+            meant = ("--call", calls[0]["request_id"]) if command[0] == "approve" else ()
+            done = program.run(command[0], task_id[:8], *command[1:], *meant)
+            assert (done.code, "touch /work/made" in done.out) == (0, True)
         until(lambda: program.run("result", task_id, "--json").code == 0)
-        done: dict[str, Any] = program.run("result", task_id, "--json").json["result"]
-        return done
+        result: dict[str, Any] = program.run("result", task_id, "--json").json["result"]
+        return result
 
     assert "made" in asked("approve")["diff"]
     denied = asked("deny")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from understudy.actors.errors import AgentError
+from understudy.actors.printable import all_visible
+from understudy.actors.team.shown_call import call_text
 from understudy.cli.common import chosen_file, config_options, overrides_of
 from understudy.cli.interrupt import arm_interrupt, hurry_by
 from understudy.transport.errors import TransportError
@@ -30,7 +32,7 @@ tree                        supervisors and what they keep alive
 restart AGENT               end it in good order and start it again
 suspend AGENT [now]         give it no more tasks; with now, end its turn
 resume AGENT                give it tasks again; wakes one that is parked
-approve TASK, deny TASK     answer the oldest call that the task asks for
+approve TASK, deny TASK     answer the call that the task asks for; --call ID after TASK: that one
 answer TASK TEXT            refuse it, and tell the agent what to do instead
 task TYPE DESCRIPTION       run a task; files of the current folder follow as @FILE words;
                             calls that need a yes are asked here
@@ -103,7 +105,7 @@ def _obey(orchestrator: Orchestrator, line: str, ask: Callable[[str], str]) -> N
             case "restart" | "suspend" | "resume":
                 _steer(orchestrator, verb, rest.split())
             case "approve" | "deny" | "answer":
-                _allow(orchestrator, verb, rest)
+                settle(orchestrator, verb, rest)
             case "help":
                 click.echo(_HELP)
             case _:
@@ -127,19 +129,21 @@ def _steer(orchestrator: Orchestrator, verb: str, words: list[str]) -> None:
             click.echo(f"usage: {verb} AGENT{' [now]' if verb == 'suspend' else ''}")
 
 
-def _allow(orchestrator: Orchestrator, verb: str, rest: str) -> None:
+def settle(orchestrator: Orchestrator, verb: str, rest: str) -> None:
+    """Do what `approve`, `deny` or `answer` with these words says."""
     task_id, _, text = rest.strip().partition(" ")
-    match verb:
-        case "approve":
-            done = orchestrator.approve(task_id)
-        case "deny":
-            done = orchestrator.deny(task_id)
-        case _ if text:
-            done = orchestrator.answer(task_id, text)
-        case _:
-            click.echo("usage: answer TASK TEXT")
-            return
-    click.echo(f"{task_id} goes on" if done else f"{task_id} asks for nothing")
+    call = None
+    if text.startswith("--call "):
+        call, _, text = text.removeprefix("--call ").strip().partition(" ")
+    if not task_id or (verb == "answer") is not bool(text):
+        click.echo(f"usage: {verb} TASK [--call ID]{' TEXT' if verb == 'answer' else ''}")
+        return
+    allow = verb == "approve"
+    done = orchestrator.settle_call(task_id, allow=allow, text=text or None, call=call)
+    if done is None:
+        click.echo(f"{task_id} does not ask for that")
+    else:
+        click.echo(f"{task_id} goes on; {'allowed' if allow else 'refused'}: {call_text(done)}")
 
 
 def _see_through(
@@ -151,24 +155,32 @@ def _see_through(
             return handle.wait(_LOOK_S)
         except TimeoutError:
             for asked in orchestrator.status()["input_required"]:
-                _ask(orchestrator, asked, ask)
+                ask_about(orchestrator, asked, ask)
 
 
-def _ask(orchestrator: Orchestrator, asked: dict[str, str], ask: Callable[[str], str]) -> None:
-    click.echo(f"{asked['agent_id']} asks: {asked['tool']} {asked['input']}")
-    try:
-        said = ask("allow it? y, n, or what to do instead: ").strip()
-    except EOFError:
-        said = ""
-    task_id = asked["task_id"]
+def ask_about(orchestrator: Orchestrator, asked: dict[str, str], ask: Callable[[str], str]) -> None:
+    """Have one call answered; whatever the task asks for meanwhile, no other is."""
+    click.echo(f"{asked['agent_id']} asks: {call_text(asked, see_all='say all to see them')}")
+    said = _answer_to(ask)
+    if said.lower() == "all":
+        click.echo(all_visible(asked["input"]))
+        said = _answer_to(ask)
+    task_id, call = asked["task_id"], asked["request_id"]
     if said.lower() in ("y", "yes"):
-        done = orchestrator.approve(task_id)
+        done = orchestrator.approve(task_id, call=call)
     elif said.lower() in ("", "n", "no"):
-        done = orchestrator.deny(task_id)
+        done = orchestrator.deny(task_id, call=call)
     else:
-        done = orchestrator.answer(task_id, said)
+        done = orchestrator.answer(task_id, said, call=call)
     if not done:
         click.echo("too late: it was denied, or its task is over")
+
+
+def _answer_to(ask: Callable[[str], str]) -> str:
+    try:
+        return ask("allow it? y, n, or what to do instead: ").strip()
+    except EOFError:
+        return ""
 
 
 def _run_task(orchestrator: Orchestrator, rest: str, ask: Callable[[str], str]) -> None:

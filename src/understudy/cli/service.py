@@ -106,13 +106,15 @@ def status(config_path: str | None, settings: tuple[str, ...], as_json: bool) ->
         return 0
     from rich.console import Console  # noqa: PLC0415 - rich is loaded when something is shown
 
+    from understudy.actors.team.shown_call import call_text  # noqa: PLC0415 - likewise
     from understudy.views import services_table, status_table  # noqa: PLC0415 - likewise
 
     Console(emoji=False).print(status_table(answer))
     Console(emoji=False).print(services_table(answer))
     click.echo(f"{answer['queued']} queued, {answer['running']} running")
     for asked in answer["input_required"]:
-        click.echo(f"input required: {asked['task_id']} {asked['tool']} {asked['input']}")
+        call = f"{asked['task_id']} --call {asked['request_id']}"
+        click.echo(f"input required: {call}  {call_text(asked)}")
     if suspended := [name for name, agent in answer["agents"].items() if agent["suspended"]]:
         click.echo(f"suspended: {', '.join(suspended)}")
     if answer["stale_messages"]:
