@@ -5,13 +5,22 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from understudy.actors.printable import printable
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-class _Brief(logging.Formatter):
+class _Plain(logging.Formatter):
+    """Words of agents and their commands are in it; none commands the terminal that shows it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+class _Brief(_Plain):
     """One line for each record; the traceback is in the file."""
 
     def formatException(self, ei: object) -> str:  # noqa: N802 - the standard library's name
@@ -29,7 +38,7 @@ def configure_logging(folder: Path, level: str, *, on_stderr: int) -> None:
     """Log to `folder/understudy.log` from `level` up, and to standard error from `on_stderr` up."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = logging.FileHandler(folder / "understudy.log", encoding="utf-8", delay=True)
-    file.setFormatter(logging.Formatter(_FORMAT))
+    file.setFormatter(_Plain(_FORMAT))
     file.setLevel(level)
     stderr = logging.StreamHandler()
     stderr.setFormatter(_Brief(_FORMAT))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from understudy.actors.printable import printable
 from understudy.outline import Branch, draw
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def tree_lines(tree: dict[str, Any]) -> Iterator[str]:
     notes = [f"problem: {tree['problem']}"] if tree["problem"] else []
     if count := tree["stale_messages"]:
         notes.append(f"{count} messages of ended incarnations dropped")
-    return draw(Branch(text, notes, children))
+    return map(printable, draw(Branch(text, notes, children)))
 
 
 def waiting_text(wait: dict[str, Any]) -> str:

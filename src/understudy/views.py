@@ -5,7 +5,6 @@ Everything here writes to a given console.
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -14,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from understudy.actors.events import TaskEvent
+from understudy.actors.printable import printable
 from understudy.tree_view import waiting_text
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ _COLOURS = {
     "success": "green", "partial": "yellow", "failed": "red", "timeout": "red",
     "ready": "green", "busy": "cyan", "down": "red", "parked": "dim", "parking": "dim",
 }  # fmt: skip
-# All control characters but tab and line feed.
-_COMMANDING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SEVERITIES = ("critical", "high", "medium", "low")
 
 
@@ -71,11 +69,11 @@ class Progress:
             took = self._took.get(task_id, now - since if since else 0.0)
             state = row["state"]
             table.add_row(
-                escape(self._titles[task_id]),
+                _safe(self._titles[task_id]),
                 f"[{_COLOURS.get(state, 'cyan')}]{state}",
                 row["agent"],
                 f"{took:.1f}s" if since else "",
-                escape(row["text"]),
+                _safe(row["text"]),
             )
         return table
 
@@ -101,7 +99,12 @@ class Progress:
             who = f" [{event.agent_id}]" if event.agent_id else ""
             text = f": {event.text}" if event.text else ""
             line = f"{self._titles[event.task_id]}{who} {event.kind}{text}"
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def _safe(text: object) -> str:
+    """Text that is not ours: it can neither command the terminal nor be taken for markup."""
+    return escape(printable(str(text)))
 
 
 def _word(event: TaskEvent) -> str:
@@ -122,7 +125,7 @@ def result_table(results: Iterable[TaskResult], titles: Mapping[str, str]) -> Ta
         usage = result.usage
         cost = "unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"
         table.add_row(
-            escape(titles.get(result.task_id, result.task_id)),
+            _safe(titles.get(result.task_id, result.task_id)),
             f"[{_COLOURS.get(result.status, 'white')}]{result.status}",
             result.agent_id,
             f"{result.execution_time:.2f}s",
@@ -136,7 +139,7 @@ def result_table(results: Iterable[TaskResult], titles: Mapping[str, str]) -> Ta
 def print_outcome(console: Console, result: TaskResult) -> None:
     """What a task found, wrote or said; its error if it failed."""
     if result.error:
-        console.print(f"[red]{result.status}[/]: {escape(result.error)}")
+        console.print(f"[red]{result.status}[/]: {_safe(result.error)}")
     data = result.result
     if isinstance(data.get("details"), dict):
         _print_details(console, cast("dict[str, dict[str, Any]]", data["details"]))
@@ -144,34 +147,34 @@ def print_outcome(console: Console, result: TaskResult) -> None:
         if isinstance(data.get(key), str) and data[key]:
             print_plain(console, data[key])
     for finding in cast("list[object]", data.get("findings") or []):
-        console.print(f"  - {escape(str(finding))}", highlight=False)
+        console.print(f"  - {_safe(finding)}", highlight=False)
     if data.get("diff"):
         print_plain(console, str(data["diff"]))
     if result.branch:
         next_step = f"understudy apply|merge|checkout {result.task_id[:8]}"
-        console.print(f"on branch {escape(result.branch)}; take it over: {next_step}")
+        console.print(f"on branch {_safe(result.branch)}; take it over: {next_step}")
     elif data.get("branch_error"):
-        console.print(f"no branch was made: {escape(str(data['branch_error']))}")
+        console.print(f"no branch was made: {_safe(data['branch_error'])}")
 
 
 def print_plain(console: Console, text: str) -> None:
     """Print an agent's text as it is, so that `git apply` takes a diff from it.
 
-    On a terminal what could command the terminal is left out: the text is not ours.
+    On a terminal what could command the terminal is escaped: the text is not ours.
     """
     if console.is_terminal:
-        text = _COMMANDING.sub("", text)
+        text = printable(text)
     console.file.write(text if text.endswith("\n") else text + "\n")
 
 
 def _print_details(console: Console, details: dict[str, dict[str, Any]]) -> None:
     for path, detail in details.items():
         issues = cast("list[dict[str, Any]]", detail.get("issues") or [])
-        console.print(f"[bold]{escape(path)}[/]: {escape(str(detail.get('summary', '')))}")
+        console.print(f"[bold]{_safe(path)}[/]: {_safe(detail.get('summary', ''))}")
         for issue in sorted(issues, key=_severity):
             line = f":{issue['line']}" if issue.get("line") else ""
             text = f"  {issue.get('severity', '?'):<8} {path}{line}  {issue.get('message', '')}"
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _severity(issue: dict[str, Any]) -> int:
@@ -198,7 +201,7 @@ def status_table(status: dict[str, Any]) -> Table:
             str(agent["pid"] or ""),
             str(agent["incarnation"]),
             str(agent["restarts"]),
-            escape(agent["last_failure"] or ""),
+            _safe(agent["last_failure"] or ""),
         )
     return table
 
@@ -216,6 +219,6 @@ def services_table(status: dict[str, Any]) -> Table:
             str(service["pid"] or ""),
             str(service["incarnation"]),
             str(service["restarts"]),
-            escape(service["last_failure"] or ""),
+            _safe(service["last_failure"] or ""),
         )
     return table

@@ -18,6 +18,7 @@ import click
 
 from understudy.actors.core_dumps import forbid_core_dumps
 from understudy.actors.paths import state_dir
+from understudy.actors.printable import printable
 from understudy.cli.interrupt import arm_interrupt
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _code_of(error: Exception) -> int:
 
 
 def _report(message: str, code: int, *, wants_json: bool) -> int:
-    click.echo(f"understudy: {message}", err=True)
+    click.echo(printable(f"understudy: {message}"), err=True)
     if wants_json:
         click.echo(json.dumps({"error": message, "exit_code": code}))
     return code

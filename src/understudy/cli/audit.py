@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from understudy.actors.errors import AgentError
+from understudy.actors.printable import printable
 from understudy.cli.common import config_options, json_option, print_json, read_config
 from understudy.cli.service import need_service
 
@@ -137,7 +138,7 @@ def _show(container: str, findings: list[Finding]) -> None:
         mark = {"ok": "ok     ", "unknown": "unknown", "DIFFERS": "DIFFERS"}[finding.verdict]
         click.echo(f"{mark}  {finding.what}: {finding.promised}")
         if finding.verdict != "ok":
-            click.echo(f"         found: {finding.found}")
+            click.echo(printable(f"         found: {finding.found}"))
     differing = sum(finding.verdict == "DIFFERS" for finding in findings)
     unknown = sum(finding.verdict == "unknown" for finding in findings)
     click.echo(f"{len(findings)} lines, {differing} differ, {unknown} unknown")
@@ -146,7 +147,8 @@ def _show(container: str, findings: list[Finding]) -> None:
 def _show_reached(hosts: Mapping[str, Mapping[str, int]]) -> None:
     """What the agent has reached beside the API, and was refused, since the service started."""
     for host, sums in sorted(hosts.items()):
-        click.echo(
+        text = (
             f"egress   {host}: {sums['connections']} connections, {sums['refused']} of them refused"
             f" or cut, {sums['sent_bytes']} bytes out, {sums['received_bytes']} in"
         )
+        click.echo(printable(text))

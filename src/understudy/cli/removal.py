@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from understudy.actors.errors import AgentError
+from understudy.actors.printable import printable
 from understudy.cli.common import config_options, json_option, print_json, read_config
 from understudy.cli.tasks import open_store
 from understudy.cli.work import one_task, work_of
@@ -101,7 +102,7 @@ def prune(
         print_json({"removed": removed, "kept": kept, "dry_run": dry_run, **disk})
         return 0
     for text in kept.values():
-        click.echo(f"kept: {text}")
+        click.echo(printable(f"kept: {text}"))
     done = "would be removed" if dry_run else "removed"
     click.echo(f"{len(removed)} tasks {done}, {len(kept)} kept")
     _show_disk(used)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from understudy.actors.errors import AgentError
-from understudy.actors.printable import all_visible
+from understudy.actors.printable import all_visible, printable
 from understudy.actors.team.shown_call import call_text
 from understudy.cli.common import chosen_file, config_options, overrides_of
 from understudy.cli.interrupt import arm_interrupt, hurry_by
@@ -111,7 +111,7 @@ def _obey(orchestrator: Orchestrator, line: str, ask: Callable[[str], str]) -> N
             case _:
                 click.echo(f"unknown command {verb!r}\n{_HELP}")
     except (AgentError, TransportError) as error:
-        click.echo(f"error: {error}")
+        click.echo(printable(f"error: {error}"))
 
 
 def _steer(orchestrator: Orchestrator, verb: str, words: list[str]) -> None:

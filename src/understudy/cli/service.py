@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from understudy.actors.errors import AgentError
+from understudy.actors.printable import printable
 from understudy.cli.common import (
     chosen_file,
     config_options,
@@ -125,7 +126,7 @@ def status(config_path: str | None, settings: tuple[str, ...], as_json: bool) ->
         why = ", ".join(f"{count} {reason}" for reason, count in sorted(lost.items()))
         click.echo(f"messages between agents that nobody took: {why}")
     if answer["problem"]:
-        click.echo(f"problem: {answer['problem']}")
+        click.echo(printable(f"problem: {answer['problem']}"))
     return 0
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from understudy.actors.errors import AgentError
+from understudy.actors.printable import printable
 from understudy.actors.tasks.task import TaskState
 from understudy.cli.common import config_options, json_option, print_json, read_config
 
@@ -101,9 +102,8 @@ def tasks(
         if task.given_by:
             verb = "asked by" if task.is_ask else "given by"
             title += f"  [{verb} {task.given_by} for {(task.parent or '?')[:8]}]"
-        click.echo(
-            f"{task.task_id}  {row.state:<9} {task.task_type:<15} {agent:<10} {when}  {title}"
-        )
+        about = f"{row.state:<9} {task.task_type:<15} {agent:<10} {when}"
+        click.echo(printable(f"{task.task_id}  {about}  {title}"))
     return 0
 
 
@@ -188,7 +188,9 @@ def logs(
 def _print_event(event: StoredEvent) -> None:
     when = time.strftime("%H:%M:%S", time.localtime(event.at))
     short_id, who = (event.task_id or "-")[:8], event.agent_id or "-"
-    click.echo(f"{when} {short_id} {who} {event.kind} {event.text}".rstrip())
+    # A line that begins with a time is ours.
+    text = printable(event.text).replace("\n", "\n    ")
+    click.echo(f"{when} {short_id} {who} {event.kind} {text}".rstrip())
 
 
 @click.command()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from understudy.actors.errors import AgentError
+from understudy.actors.printable import printable
 from understudy.cli.common import config_options, read_config
 from understudy.cli.tasks import NoResult, open_store
 
@@ -160,7 +161,8 @@ def diff(
     """  # noqa: D301 - click looks for the backspace that the escape stands for
     with _opened(task, config_path, settings, saved) as work:
         if name_only:
-            click.echo("".join(f"{path}\n" for path in work.changed), nl=False)
+            names = "".join(f"{path}\n" for path in work.changed)
+            click.echo(printable(names) if sys.stdout.isatty() else names, nl=False)
             return 0
         patch = work.patch()
     if work.is_cut:
@@ -210,7 +212,7 @@ def merge(task: str, config_path: str | None, settings: tuple[str, ...]) -> int:
     understudy merge 1f3a
     """  # noqa: D301 - likewise
     with _opened(task, config_path, settings) as work:
-        click.echo(work.merge(), err=True)
+        click.echo(printable(work.merge()), err=True)
     return 0
 
 
