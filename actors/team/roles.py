@@ -14,6 +14,7 @@ from ..errors import AgentError
 from ..settings import TEAM_TOOLS, RoleSettings, TeamSettings
 from ..tasks.types import ACTING_TOOLS, TASK_TYPES, Manner, TaskType
 from ..tasks.validate import InvalidTask, nearest_of
+from .deny_rules import fault_of_rule
 from .rights import EGRESS, narrowed
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def check_roles(settings: Settings) -> None:
         if role.read_only and acting:
             text = f"{', '.join(acting)} would write; leave them out, or leave read_only out"
             raise InvalidRole(f"{key}.tools", text)
+        for fault in filter(None, map(fault_of_rule, role.deny)):
+            raise InvalidRole(f"{key}.deny", fault)
         total += role.count or 0
         if total > _MAX_AGENTS:
             text = f"with orchestrator.num_agents there would be {total} agents"

@@ -73,6 +73,9 @@ def test_the_rows_name_each_setting_of_a_role_and_its_line(tmp_path: Path) -> No
         ("  reader:\n    read_only: true", "  reader:", 16, "settings on lines below"),
         ("reader", "Re.ader", 17, "a role's name"),
         ("claude-sonnet-4-5", "no-such\n    budget: {dollars: 1}", 13, "set in line"),
+        ("Bash(rm *)", "Bsh(rm *)", 15, "did you mean Bash?"),
+        ("Bash(rm *)", 'Read", "bash', 15, "'bash' names no tool that agents have"),
+        ("Bash(rm *)", "Bash(rm *", 15, "is not closed"),
     ],
 )
 def test_a_wrong_role_is_one_error_with_its_line(
