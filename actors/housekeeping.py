@@ -17,7 +17,8 @@ from .lock_file import try_lock
 from .places import Places
 from .podman.guard_process import end_marked
 from .podman.sweep import sweep
-from .repository.takeout import Work
+from .repository.takeout import APPLIED, Work
+from .saved_copies import task_of_copy
 from .saving import Saving
 from .tasks.store import SERVICE_RUN
 from .work import rescue
@@ -211,14 +212,19 @@ def sweep_places(
 def prune(store: TaskStore, folders: Iterable[Path], keep_days: float, *, now: float) -> None:
     """Delete finished tasks, transcripts and logs older than `keep_days`; cut logs that are large.
 
-    Tasks whose branch is there and not merged are kept. `now` is in seconds since the epoch.
+    Tasks whose work nobody has taken over are kept, with their copies. `now` is in seconds since
+    the epoch.
     """
-    kept = unmerged(store, keep_days * _DAY_S)
+    kept = not_taken_over(store, keep_days * _DAY_S)
     if kept:
-        _log.info("%d old tasks are kept: their branches are not merged: %s", len(kept), kept)
+        _log.info("%d old tasks are kept: their work is not taken over: %s", len(kept), kept)
+    if gone := sorted(set(store.finished_before(keep_days * _DAY_S)) - set(kept)):
+        _log.info("%d tasks go, they were over %g days ago: %s", len(gone), keep_days, gone)
     store.prune(keep_days * _DAY_S, kept)
     for folder in folders:
         for path in folder.iterdir():
+            if task_of_copy(path) in kept:
+                continue
             try:
                 stat = path.stat()
             except FileNotFoundError:
@@ -229,16 +235,20 @@ def prune(store: TaskStore, folders: Iterable[Path], keep_days: float, *, now: f
                 path.replace(path.with_suffix(".log.1"))
 
 
-def unmerged(store: TaskStore, older_than_s: float) -> list[str]:
-    """The tasks that were over so long ago and whose branch holds work that nothing else has."""
+def not_taken_over(store: TaskStore, older_than_s: float) -> list[str]:
+    """The tasks that were over so long ago, and whose branch or patch has what nothing else has.
+
+    Who removes a branch has let go of the work on it, though its patch is still there.
+    """
     kept: list[str] = []
     for task_id in store.finished_before(older_than_s):
         task, result = store.task(task_id), store.result(task_id)
-        if task is None or result is None or result.branch is None:
+        if task is None or result is None:
             continue
-        work = Work.of(task, result)
+        work = Work.of(task, result, was_applied=store.has_event(task_id, APPLIED))
         try:
-            if work.loss(looks_at_disk=False) and work.is_on_branch():
+            in_patch_alone = work.branch is None or bool(work.rest)
+            if work.loss(looks_at_disk=False) and (in_patch_alone or work.is_on_branch()):
                 kept.append(task_id)
         except AgentError as error:
             _log.info("%s is kept, its repository cannot be asked: %s", task_id, error)

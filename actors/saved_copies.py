@@ -25,6 +25,12 @@ _log = logging.getLogger(__name__)
 _MAX_COPIES = 5
 
 
+def task_of_copy(file: Path) -> str | None:
+    """The task whose copy a file is; None when it is none."""
+    task_id, tilde, _ = file.stem.rpartition("~")
+    return task_id if tilde and file.suffix == ".patch" else None
+
+
 class SavedCopies:
     """The copies of one task. One process writes them at a time, any may read them.
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..tasks.task import Task, TaskResult
     from .origin import Origin
 
+# The event of a task whose work `apply` has put into the user's files.
+APPLIED = "applied"
 _GIT_TIMEOUT_S = 600.0
 _MAX_SAID_CHARS = 2000
 
@@ -54,6 +56,7 @@ class Work:
         is_whole: whether nothing is missing in that patch for its size.
         changed: the paths that were changed.
         rest: those whose changes are in the patch alone, and in no commit; from the top.
+        was_applied: whether `apply` has put all of it into the user's files once.
     """
 
     task_id: str
@@ -65,9 +68,10 @@ class Work:
     is_whole: bool
     changed: tuple[str, ...]
     rest: tuple[str, ...] = ()
+    was_applied: bool = False
 
     @classmethod
-    def of(cls, task: Task, result: TaskResult) -> Work:
+    def of(cls, task: Task, result: TaskResult, *, was_applied: bool = False) -> Work:
         """The work that a result tells of."""
         said = result.result
         return cls(
@@ -80,6 +84,7 @@ class Work:
             is_whole="(patch)" not in (said.get("left_out") or {}),
             changed=tuple(map(str, said.get("files_changed") or ())),
             rest=in_diff_alone(said.get("not_on_branch") or {}),
+            was_applied=was_applied,
         )
 
     @classmethod
@@ -160,7 +165,8 @@ class Work:
 
         Nothing is lost when another branch or tag holds the work, when the commit that is checked
         out has the same changes, or when the files on disk have them. The last is found with the
-        user's own filters and may be left unasked.
+        user's own filters and may be left unasked. What is on no branch is not lost, either, when
+        it was applied once.
         """
         if not self.changed:
             return None
@@ -168,10 +174,9 @@ class Work:
         tip = self.tip(origin)
         there = self.folder if looks_at_disk and self.folder and self.folder.is_dir() else None
         if origin and tip and _is_held(origin, tip, str(self.branch)):
-            rest = self._rest_patch() if looks_at_disk else b""
-            is_safe = not rest or (there is not None and self._is_applied(there, rest))
-            is_safe = is_safe and not (looks_at_disk and self.is_cut)
-            return None if is_safe else self._rest_is_open()
+            return None if self._is_rest_safe(there) else self._rest_is_open()
+        if tip is None and self.was_applied:
+            return None
         # What the user has put on the branch since is not in the patch.
         if there and tip in (None, self.commit):
             parts = self._patches()
@@ -229,6 +234,14 @@ class Work:
         origin = find_origin(self.folder) if self.folder else None
         top = shown(origin.prefix) if origin else ""
         return only(self.text.encode(), {path.removeprefix(top) for path in self.rest})
+
+    def _is_rest_safe(self, there: Path | None) -> bool:
+        """Whether what is in the patch alone was taken over; `there`: where to look for it."""
+        if self.was_applied:
+            return True
+        rest = self._rest_patch()
+        is_safe = not rest or (there is not None and self._is_applied(there, rest))
+        return is_safe and not self.is_cut
 
     def _rest_is_open(self) -> str:
         return f"its changes to {len(self.rest)} files are in its patch alone (understudy apply)"

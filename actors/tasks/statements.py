@@ -101,6 +101,7 @@ PRUNE_EVENTS = """
             AND task_id NOT IN (SELECT value FROM json_each(?2))
     )
 """
+HAS_EVENT = "SELECT 1 FROM events WHERE task_id = ? AND kind = ? LIMIT 1"
 PRUNE_MESSAGES = "DELETE FROM messages WHERE at < ?1"
 PRUNE_REFUSALS = "DELETE FROM refusals WHERE at < ?1"
 # The service's newest number stays: the next one goes up from it.

@@ -361,6 +361,10 @@ class TaskStore:
         sql = f"{statements.SELECT_EVENT} WHERE seq > ?{where} ORDER BY seq LIMIT ?"
         return [StoredEvent(*row) for row in self._file.read(sql, (after, *wanted.values(), limit))]
 
+    def has_event(self, task_id: str, kind: str) -> bool:
+        """Whether an event of that kind is on record for the task."""
+        return bool(self._file.read(statements.HAS_EVENT, (task_id, kind)))
+
     # -- inside -------------------------------------------------------------------------------
 
     def _task_row(self, row: tuple[Any, ...]) -> TaskRow:

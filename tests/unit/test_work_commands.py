@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from understudy.actors.housekeeping import sweep_places, unmerged
+from understudy.actors.housekeeping import not_taken_over, sweep_places
 from understudy.actors.saved_copies import SavedCopies
 from understudy.actors.tasks.rows import Conversation
 from understudy.actors.tasks.store import TaskStore
@@ -316,7 +316,7 @@ def test_retention_keeps_tasks_whose_branch_is_not_merged(store: TaskStore, repo
     finish(store, repo, "a = 3\n", task_id="open")
     finish(store, repo, "a = 4\n", task_id="dropped")
     git(repo, "branch", "-D", "understudy/dropped")
-    kept = unmerged(store, 0.0)
+    kept = not_taken_over(store, 0.0)
     assert kept == ["open"]
     assert store.prune(0.0, kept) == 2
     assert [row.task_id for row in store.tasks()] == ["open"]

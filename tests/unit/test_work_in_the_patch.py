@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,8 @@ def test_a_merge_says_what_it_does_not_bring_and_that_is_not_lost(
     told = "its changes to 3 files are in its patch alone (understudy apply)"
     assert told in work.merge()
     assert work.loss() == told
-    assert work.loss(looks_at_disk=False) is None  # after storage.keep_days a patch goes
+    assert work.loss(looks_at_disk=False) == told  # it stays after storage.keep_days
+    assert replace(work, was_applied=True).loss(looks_at_disk=False) is None
     work.apply()
     assert [(repo / "in" / name).read_text() for name in ALL] == ["2\n"] * 4
     assert work.loss() is None

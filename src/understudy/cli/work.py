@@ -76,12 +76,12 @@ def work_of(store: TaskStore, task_id: str) -> Work:
     Raises:
         NoResult: it is not over.
     """
-    from understudy.actors.repository.takeout import Work  # noqa: PLC0415 - when it is needed
+    from understudy.actors.repository.takeout import APPLIED, Work  # noqa: PLC0415 - when needed
 
     row, result = store.row(task_id), store.result(task_id)
     if row is None or result is None:
         raise NoResult(task_id, row.state if row else "unknown")
-    return Work.of(row.task, result)
+    return Work.of(row.task, result, was_applied=store.has_event(task_id, APPLIED))
 
 
 class NoCopy(AgentError):
@@ -196,8 +196,22 @@ def apply(task: str, saved: int | None, config_path: str | None, settings: tuple
     """  # noqa: D301 - likewise
     with _opened(task, config_path, settings, saved) as work:
         work.apply()
+    _note_applied(work, config_path, settings, saved)
     click.echo(f"{work.task_id}: {len(work.changed)} files changed in {work.folder}", err=True)
     return 0
+
+
+def _note_applied(
+    work: Work, config_path: str | None, settings: tuple[str, ...], saved: int | None
+) -> None:
+    """Put on record that all of the task's work is in the user's files; see `Work.loss`."""
+    from understudy.actors.repository.takeout import APPLIED  # noqa: PLC0415 - when it is needed
+
+    with open_store(config_path, settings) as store:
+        result = store.result(work.task_id)
+        # A copy is all of it only at the end of a task whose patch was cut, and the newest.
+        if saved is None or (saved == 1 and result is not None and "whole" in result.result):
+            store.event(work.task_id, None, time.time(), APPLIED, f"in {work.folder}")
 
 
 @click.command()
