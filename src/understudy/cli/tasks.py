@@ -230,7 +230,13 @@ def _put_back(store: TaskStore, task_id: str, config: Configuration) -> bool:
 
 
 def full_id(config_path: str | None, settings: tuple[str, ...], start: str) -> str:
-    """The id of the one task that starts so; as it is when there is none."""
+    """The id of the one task that starts so; as it is when there is none.
+
+    Raises:
+        UnknownId: it is empty.
+    """
+    if not start:
+        raise UnknownId(start)
     with open_store(config_path, settings) as store:
         try:
             return _one_task(store, start)
@@ -244,7 +250,7 @@ def _one_task(store: TaskStore, start: str) -> str:
     Raises:
         UnknownId: there is none.
     """
-    ids = store.ids_starting_with(start)
+    ids = store.ids_starting_with(start) if start else []
     if len(ids) > 1 and start not in ids:
         raise click.ClickException(
             f"{start!r} is the start of {len(ids)} task ids; give more of it"
