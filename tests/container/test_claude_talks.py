@@ -214,6 +214,26 @@ def test_a_call_is_made_only_when_somebody_allows_it(tmp_path: Path, image: str)
         assert len(desk.requests) == 5
 
 
+def test_commands_that_only_read_the_workspace_are_not_asked_about(
+    tmp_path: Path, image: str
+) -> None:
+    """The CLI's own judgement, in its mode `default`: what it lets pass, and what it does not."""
+    desk = Desk()
+    desk.answer = "deny"
+    role = CliRole(("Bash", "Read"), model=MODEL, asks_permission=True)
+    with Cli(tmp_path, image, role, client={"on_permission": desk}) as cli:
+        cli.client.initialize(TURN_S)
+        (cli.work / "made").write_text("here")
+        for command in ("cat made", "ls", "grep -r here .", "echo x"):
+            cli.turn({"tool": "Bash", "input": {"command": command}}, GOT)
+        assert desk.requests == []
+        asked = ("cat /etc/passwd", "cat made > other", "cat made; touch other", "cat made $(id)")
+        for command in asked:
+            cli.turn({"tool": "Bash", "input": {"command": command}}, GOT)
+        assert [request.tool_input["command"] for request in desk.requests] == list(asked)
+        assert not (cli.work / "other").exists()
+
+
 def test_an_interrupt_withdraws_an_open_request(tmp_path: Path, image: str) -> None:
     desk = Desk()
     role = CliRole(("Bash",), model=MODEL, asks_permission=True)
