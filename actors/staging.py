@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from .repository.git import shown
 from .repository.listing import listed_files
 from .untrusted_tree import WorkspaceError
 
@@ -52,19 +53,23 @@ def resolve_files(
     untracked: bool = False,
     max_file_bytes: int = MAX_FILE_BYTES,
     max_total_bytes: int = MAX_TOTAL_BYTES,
+    not_taken: dict[str, str] | None = None,
 ) -> list[StagedFile]:
     """The files that a task names, each at its place below the repository.
 
     A folder stands for the files below it; no file at all stands for those that git tracks (with
     `untracked` also for those that it neither tracks nor ignores), or for all where there is no
     git. A link to a file inside the repository stands for that file. What a folder only happens to
-    hold, but may not be taken, is left out, with a line in the log.
+    hold, but may not be taken, is left out, with a line in the log; files that are there, but too
+    large, special or unreadable, are put in `not_taken`, each with the reason.
 
     Raises:
         WorkspaceError: a named file is missing, outside, special, unreadable or too large, or all
             of them together are.
     """
-    finder = _Finder(_real_folder(repo), Path(os.path.abspath(repo)), max_file_bytes)  # noqa: PTH100 - keeps links, as the paths given do
+    given = Path(os.path.abspath(repo))  # noqa: PTH100 - keeps links, as the paths given do
+    missed = {} if not_taken is None else not_taken
+    finder = _Finder(_real_folder(repo), given, max_file_bytes, missed)
     found = finder.named(files) if files else finder.all(untracked=untracked)
     staged: dict[PurePosixPath, StagedFile] = {}
     total_bytes = 0
@@ -100,6 +105,7 @@ class _Finder:
     real: Path
     given: Path
     max_file_bytes: int
+    not_taken: dict[str, str]
 
     def named(self, files: Iterable[str]) -> Iterator[StagedFile]:
         for name in files:
@@ -132,9 +138,14 @@ class _Finder:
             path, relative = self._locate(str(relative))
             if path.is_dir():
                 return None  # a submodule without files, or a link to a folder walked by itself
+        except WorkspaceError as error:
+            _log.warning("left out of the workspace: %s", error)
+            return None
+        try:
             return self._checked(str(relative), path, relative)
         except WorkspaceError as error:
             _log.warning("left out of the workspace: %s", error)
+            self.not_taken[shown(os.fsencode(relative))] = error.reason
             return None
 
     def _locate(self, name: str) -> tuple[Path, PurePosixPath]:

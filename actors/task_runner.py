@@ -25,6 +25,7 @@ from .tasks.prompts import (
     grown_too_long,
     in_an_earlier_context,
     summed_up,
+    without,
 )
 from .tasks.rows import Conversation
 from .tasks.task import Task, TaskResult
@@ -191,6 +192,8 @@ class TaskRunner:
         finally:
             with self._lock:
                 self._job = None
+        if self._opened and (not_taken := self._opened.workspace.not_taken()):
+            result.result["not_taken"] = not_taken
         result.execution_time = self._clock() - started
         result.attempts = job.attempt
         return result
@@ -227,10 +230,15 @@ class TaskRunner:
         if not role.read_only:
             workspace.baseline()
         workspace.mark(task.task_id, transcript_size(workspace.home_dir, opened.session_id))
-        prompt = role.prompt(task, names)
+        prompt = self._request(task, workspace, names)
         if opened.continues:
             return in_an_earlier_context(prompt)
         return after_a_cut(prompt) if job.may_have_run else prompt
+
+    def _request(self, task: Task, workspace: Workspace, names: list[str]) -> str:
+        """What the task is, with the files of these names; and what is not there."""
+        prompt = self._roles.type_of(task).prompt(task, names)
+        return without(prompt, workspace.not_taken())
 
     def _turn(self, job: Job, opened: Opened, started: float) -> TaskResult:
         task, role, workspace = job.task, self._roles.type_of(job.task), opened.workspace
@@ -282,14 +290,14 @@ class TaskRunner:
         self._progress(job.task.task_id, "the conversation is full: it is summed up")
         self._say(job, "/compact", started)
         if self._talk.compacted:
-            prompt = role.prompt(job.task, workspace.names(MAX_NAMES))
+            prompt = self._request(job.task, workspace, workspace.names(MAX_NAMES))
             event = self._say(job, summed_up(prompt), started)
             if not self._is_full(event):
                 return event
         self._progress(job.task.task_id, "the conversation is full: a new one begins")
         self._fresh = self._seat.begin_anew()
         changed = [] if role.read_only else workspace.diff().files_changed
-        prompt = role.prompt(job.task, workspace.names(MAX_NAMES))
+        prompt = self._request(job.task, workspace, workspace.names(MAX_NAMES))
         return self._say(job, grown_too_long(prompt, changed, said), started)
 
     def _take_work(self, workspace: Workspace, task: Task, result: TaskResult) -> None:

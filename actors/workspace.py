@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .tasks.task import Task
 
 __all__ = ["About", "Diff", "Published", "StagedFile", "Workspace", "WorkspaceError"]
+
+_MAX_MISSED = 100
 
 
 class Workspace:
@@ -70,9 +73,10 @@ class Workspace:
         Raises:
             WorkspaceError: a file is refused, or the workspace cannot be written.
         """
-        staged, source = self._choose(task)
+        staged, source, missed = self._choose(task)
         try:
             self.clean()
+            self._note_missed(missed)
         except OSError as error:
             raise self._unwritable(error) from error
         self._place_all(staged)
@@ -85,7 +89,11 @@ class Workspace:
         Raises:
             WorkspaceError: a file is refused, or the workspace cannot be written.
         """
-        staged = self._choose(task)[0] if task.files else []
+        staged, _, missed = self._choose(task) if task.files else ([], None, {})
+        try:
+            self._note_missed(missed)
+        except OSError as error:
+            raise self._unwritable(error) from error
         self._place_all(
             file for file in staged if not os.path.lexists(self.work_dir / file.relative)
         )
@@ -96,10 +104,15 @@ class Workspace:
                 self._keep(None)
         return staged
 
-    def _choose(self, task: Task) -> tuple[list[StagedFile], Source | None]:
-        """The files of a task, and where they are from."""
+    def _choose(self, task: Task) -> tuple[list[StagedFile], Source | None, dict[str, str]]:
+        """The files of a task, where they are from, and those that are not taken along."""
         if not task.files and task.repo is None:
-            return [], None
+            return [], None, {}
+        missed: dict[str, str] = {}
+        staged, source = self._found(task, missed)
+        return staged, source, _most(missed)
+
+    def _found(self, task: Task, missed: dict[str, str]) -> tuple[list[StagedFile], Source | None]:
         limits = {
             "max_file_bytes": self._max_file_bytes,
             "max_total_bytes": self._max_total_bytes,
@@ -109,9 +122,11 @@ class Workspace:
         from_disk = task.include_uncommitted and not (origin and origin.is_bare)
         if from_disk:
             untracked = task.include_untracked
-            staged = resolve_files(repo, task.files, untracked=untracked, **limits)
+            staged = resolve_files(
+                repo, task.files, untracked=untracked, not_taken=missed, **limits
+            )
         else:
-            staged = committed_files(origin, task.files, **limits)
+            staged = committed_files(origin, task.files, not_taken=missed, **limits)
         named = [os.fsencode(name) for name in task.files]
         return staged, Source(origin, from_disk, named) if origin else None
 
@@ -192,7 +207,7 @@ class Workspace:
             OSError: something cannot be removed.
         """
         self._baseline, self._source = None, None
-        for file in (self._mark_file, self._source_file):
+        for file in (self._mark_file, self._source_file, self._missed_file):
             file.unlink(missing_ok=True)
         empty_folder(self.work_dir)
 
@@ -290,6 +305,24 @@ class Workspace:
     def _mark_file(self) -> Path:
         return self.root / "task.json"
 
+    def not_taken(self) -> dict[str, str]:
+        """The task's files that are not in `work_dir`, each with the reason, also when taken up."""
+        try:
+            missed: dict[str, str] = json.loads(self._missed_file.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return {}  # none, or a full disk cut it off: not what a task fails for
+        return missed
+
+    def _note_missed(self, missed: dict[str, str]) -> None:
+        if missed:
+            self._missed_file.write_text(json.dumps(missed), encoding="ascii")
+        else:
+            self._missed_file.unlink(missing_ok=True)
+
+    @property
+    def _missed_file(self) -> Path:
+        return self.root / "not_taken.json"
+
     @property
     def _source_file(self) -> Path:
         return self.root / "source.json"
@@ -341,3 +374,10 @@ class Workspace:
         what = f" ({error.filename})" if error.filename else ""
         reason = f"it cannot be filled: {error.strerror or error}{what}"
         return WorkspaceError(str(self.work_dir), reason, "look at its disk and its rights")
+
+
+def _most(missed: dict[str, str]) -> dict[str, str]:
+    """So many of them as a result and a prompt can name, and how many more there are."""
+    named = dict(itertools.islice(missed.items(), _MAX_MISSED))
+    more = len(missed) - len(named)
+    return named | ({"(more)": f"{more} more files"} if more else {})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..staging import MAX_FILES, StagedFile
 from ..untrusted_tree import WorkspaceError
+from .git import shown
 from .plan import LINK, SUBMODULE
 from .submodules import own_submodule
 
@@ -27,13 +28,19 @@ _MAX_HOPS = 10
 
 
 def committed_files(
-    origin: Origin | None, files: list[str], *, max_file_bytes: int, max_total_bytes: int
+    origin: Origin | None,
+    files: list[str],
+    *,
+    max_file_bytes: int,
+    max_total_bytes: int,
+    not_taken: dict[str, str] | None = None,
 ) -> list[StagedFile]:
     """The files that a task names, or all, with the content that is stored in git.
 
     No filter is applied: a file of git LFS is its pointer. A link to a file of the commit stands
     for that file; other links are left out. A submodule that is checked out stands for the files
-    of its commit that this one names; other submodules are left out.
+    of its commit that this one names; other submodules are left out. Files that are too large, and
+    were not named, are put in `not_taken`, each with the reason.
 
     Raises:
         WorkspaceError: there is no commit, a named file is not in it, or the files are too large.
@@ -47,13 +54,17 @@ def committed_files(
         raise _too_large(origin, f"its files are more than {MAX_FILES:,}")
     blobs = _blobs(parts, {entry.oid for entry in wanted.values()})
     staged: list[StagedFile] = []
+    missed = {} if not_taken is None else not_taken
     total_bytes = 0
     for path, entry in wanted.items():
         data = blobs[entry.oid]
         if len(data) > max_file_bytes:
             if files:
                 raise _too_large(origin, f"{os.fsdecode(path)} has {len(data):,} bytes")
-            continue  # found, not named: as with files on disk
+            # Found, not named: as with files on disk.
+            reason = f"it has {len(data):,} bytes, at most {max_file_bytes:,} are taken"
+            missed[shown(path.removeprefix(origin.prefix))] = reason
+            continue
         total_bytes += len(data)
         if total_bytes > max_total_bytes:
             raise _too_large(origin, f"its files have more than {max_total_bytes:,} bytes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .task import Task
 
@@ -38,6 +38,10 @@ _MAY_HAVE_HAPPENED = (
     "above all where it works outside of the workspace. Then go on with the task."
 )
 
+_NOT_HERE = (
+    "These files exist where the task is from, and are not in this workspace. Do not conclude that "
+    "they are missing, and do not make them anew:"
+)
 _SUMMED_UP = (
     "The conversation had become too long and was summed up above. The workspace /work is as it "
     "was left. Go on with the task; do not begin again. It was:"
@@ -157,6 +161,14 @@ def grown_too_long(prompt: str, changed: Sequence[str], said: Sequence[str]) -> 
         f"The last that you said or did there:\n{words}" if words else "",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def without(prompt: str, not_taken: Mapping[str, str]) -> str:
+    """The prompt of a task some of whose files are not in the workspace, each with the reason."""
+    if not not_taken:
+        return prompt
+    names = "\n".join(f"- {_one_line(name)}: {why}" for name, why in not_taken.items())
+    return f"{prompt}\n\n{_NOT_HERE}\n{names}"
 
 
 def in_an_earlier_context(prompt: str) -> str:

@@ -148,6 +148,8 @@ def print_outcome(console: Console, result: TaskResult) -> None:
             print_plain(console, data[key])
     for finding in cast("list[object]", data.get("findings") or []):
         console.print(f"  - {_safe(finding)}", highlight=False)
+    for path, why in cast("dict[str, object]", data.get("not_taken") or {}).items():
+        console.print(f"not taken along: {_safe(path)}: {_safe(why)}", highlight=False)
     if data.get("diff"):
         print_plain(console, str(data["diff"]))
     if result.branch:

@@ -56,9 +56,12 @@ def test_an_outcome(terminal: bool) -> None:
         "details": {f"{EVIL}.py": {"summary": EVIL, "issues": [issue]}},
         "findings": [EVIL],
         "branch_error": EVIL,
+        "not_taken": {EVIL: "too large"},
     }
     result = TaskResult("t", "agent_000", "failed", data, error=EVIL)
     assert_safe(shown(lambda console: views.print_outcome(console, result), terminal=terminal))
+    text = shown(lambda console: views.print_outcome(console, result))
+    assert f"not taken along: {printable(EVIL)}: too large" in text
     said = TaskResult("t", "agent_000", "success", {"output": EVIL, "diff": EVIL}, branch=EVIL)
     assert_safe(shown(lambda console: views.print_outcome(console, said), terminal=True))
 

@@ -16,6 +16,12 @@ class Workspace:
 
     home_dir = Path("/nonexistent")
 
+    def __init__(self, not_taken: dict[str, str]) -> None:
+        self._not_taken = not_taken
+
+    def not_taken(self) -> dict[str, str]:
+        return self._not_taken
+
     def mark(self, _task_id: str, _transcript_bytes: int) -> None:
         pass
 
@@ -32,14 +38,15 @@ class Workspace:
 class Seat:
     """A seat without a container, whose CLI keeps what it is asked."""
 
-    def __init__(self, trace: Trace | None = None) -> None:
+    def __init__(self, trace: Trace | None = None, not_taken: dict[str, str] | None = None) -> None:
         self.trace = trace
+        self.not_taken = not_taken or {}
         self.prompts: list[str] = []
         self.client = self
         self.total_cost_usd = 0.0
 
     def open(self, _task: Task, _conversation: object) -> Opened:
-        workspace: Any = Workspace()
+        workspace: Any = Workspace(self.not_taken)
         return Opened(workspace, "s", self.trace)
 
     def ready_client(self) -> Seat:
@@ -102,3 +109,13 @@ def test_a_resumed_conversation_is_told_what_was_in_flight_and_not_the_request_a
     assert '- Bash {"command": "make"}' in prompt
     assert "may have happened" in prompt
     assert "deploy it" not in prompt
+
+
+def test_files_that_are_not_there_are_named_to_the_agent_and_in_the_result() -> None:
+    seat: Any = Seat(not_taken={"big": "too large"})
+    runner = TaskRunner(
+        "agent_000", seat, stall_s=1.0, transcripts=None, progress=lambda _task, _text: None
+    )
+    result = runner.run(Job(Task(description="deploy it"), 1))
+    assert "\n- big: too large" in seat.prompts[0]
+    assert result.result["not_taken"] == {"big": "too large"}
