@@ -123,7 +123,8 @@ class Approvals:
             if entry[1]["task_id"] == task_id and call in (None, entry[1]["request_id"])
         ]
         if len(meant) > 1:
-            raise SeveralCalls(task_id, tuple(_told(asked) for _, asked in meant))
+            calls = (f"{asked['request_id']}  {call_text(asked)}" for _, asked in meant)
+            raise SeveralCalls(task_id, tuple(calls))
         for entry in meant:
             self._open.remove(entry)
             self._settle(entry[1], allow=allow, text=text)

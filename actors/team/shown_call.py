@@ -32,17 +32,16 @@ class SeveralCalls(AgentError):
 
     Attributes:
         task_id: the task.
-        calls: each with `request_id`, `tool` and `input`.
+        calls: the id of each, and what is asked, in words.
     """
 
     exit_code_of_command = 2
 
-    def __init__(self, task_id: str, calls: tuple[dict[str, Any], ...]) -> None:
+    def __init__(self, task_id: str, calls: tuple[str, ...]) -> None:
         super().__init__(task_id, calls)
         self.task_id = task_id
         self.calls = calls
 
     def __str__(self) -> str:
-        lines = [f"  {all_visible(call['request_id'])}  {call_text(call)}" for call in self.calls]
         text = f"task {self.task_id} asks for {len(self.calls)} calls; name one with --call"
-        return "\n".join([text, *lines])
+        return "\n  ".join([text, *self.calls])

@@ -115,7 +115,7 @@ def status(config_path: str | None, settings: tuple[str, ...], as_json: bool) ->
     click.echo(f"{answer['queued']} queued, {answer['running']} running")
     for asked in answer["input_required"]:
         call = f"{asked['task_id']} --call {asked['request_id']}"
-        click.echo(f"input required: {call}  {call_text(asked)}")
+        click.echo(printable(f"input required: {call}  {call_text(asked)}"))
     if suspended := [name for name, agent in answer["agents"].items() if agent["suspended"]]:
         click.echo(f"suspended: {', '.join(suspended)}")
     if answer["stale_messages"]:
