@@ -5,7 +5,12 @@ Every error keeps its fields and survives pickling: the constructor's arguments 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from pykka import ActorDeadError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class TransportError(Exception):
@@ -262,13 +267,21 @@ class RemoteError(TransportError):
         type_name: its class, as `module:qualname`.
         message: what it said.
         traceback_text: where it was raised, as the other process saw it.
+        fields: what else it carried, by name; the words of what is no plain data.
     """
 
-    def __init__(self, type_name: str, message: str, traceback_text: str = "") -> None:
-        super().__init__(type_name, message, traceback_text)
+    def __init__(
+        self,
+        type_name: str,
+        message: str,
+        traceback_text: str = "",
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(type_name, message, traceback_text, fields)
         self.type_name = type_name
         self.message = message
         self.traceback_text = traceback_text
+        self.fields = dict(fields or {})
 
     def __str__(self) -> str:
         return f"{self.type_name}: {self.message}"

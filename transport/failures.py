@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import traceback
 from typing import TYPE_CHECKING, Any, cast
 
@@ -46,7 +47,8 @@ _rebuilt: dict[str, type[Exception]] = _known()
 def register_exception(exception_class: type[Exception]) -> None:
     """Have exceptions of this class rebuilt when they come from another process.
 
-    Its constructor is called with the `args` of the original. Any thread.
+    They get the `args` and the fields of the original; the constructor of the class is not called.
+    Any thread.
     """
     _rebuilt[class_path(exception_class)] = exception_class
 
@@ -59,17 +61,19 @@ def to_wire(error: BaseException, is_data: Callable[[object], bool]) -> dict[str
         is_data: whether a value has a form on the wire; the words of one that has none go instead.
     """
     if isinstance(error, RemoteError):
-        described = {"type": error.type_name, "message": error.message}
-        return {**described, "args": None, "traceback": error.traceback_text[-MAX_TEXT:]}
-    text = "".join(traceback.format_exception(error))
-    fields = {name: _data(value, is_data) for name, value in vars(error).items()}
-    return {
-        "type": class_path(type(error)),
-        "message": _words(error),
-        "args": [_data(value, is_data) for value in error.args],
-        "fields": fields,
-        "traceback": text[-MAX_TEXT:],
-    }
+        described: dict[str, Any] = {"type": error.type_name, "message": error.message}
+        described["args"] = args = None
+        fields, text = error.fields, error.traceback_text
+    else:
+        described = {"type": class_path(type(error)), "message": _words(error)}
+        args, fields = _args(error), vars(error)
+        described["args"] = [_data(value, is_data) for value in args]
+        text = "".join(traceback.format_exception(error))
+    described["fields"] = {name: _data(value, is_data) for name, value in fields.items()}
+    # msgpack has no tuples: which values are some is said apart.
+    named = [*enumerate(args or ()), *fields.items()]
+    described["tuples"] = [name for name, value in named if isinstance(value, tuple)]
+    return {**described, "traceback": text[-MAX_TEXT:]}
 
 
 def from_wire(described: object) -> Exception:
@@ -77,31 +81,60 @@ def from_wire(described: object) -> Exception:
     found = cast("dict[str, Any]", described if isinstance(described, dict) else {})
     type_name, message = str(found.get("type", "?")), str(found.get("message", ""))
     text = str(found.get("traceback", ""))
-    error = _rebuild(type_name, found.get("args"))
+    args, fields = _values(found)
+    error = None if args is None else _rebuild(type_name, args, fields)
     if error is None:
-        return RemoteError(type_name, message, text)
+        return RemoteError(type_name, message, text, fields)
     error.__cause__ = RemoteTraceback(text)
     return error
 
 
-def _rebuild(type_name: str, args: object) -> Exception | None:
-    rebuilt = _rebuilt.get(type_name)
-    if rebuilt is None or not isinstance(args, list):
-        return None
-    # msgpack has no tuples: where ours have them, a list would be another value.
-    values = [_as_tuple(value) for value in cast("list[object]", args)]
-    try:
-        return rebuilt(*values)
-    except Exception:  # noqa: BLE001 - whatever its constructor raises, its words are kept
-        return None
+def _args(error: BaseException) -> tuple[Any, ...]:
+    if isinstance(error, OSError) and type(error).__reduce__ is OSError.__reduce__:
+        # With the names of the files, which its `args` lack.
+        return cast("tuple[Any, ...]", error.__reduce__()[1])
+    return error.args
+
+
+def _values(found: dict[str, Any]) -> tuple[list[object] | None, dict[str, object]]:
+    """The `args`, None when there are none, and the fields."""
+    args, fields, tuples = found.get("args"), found.get("fields"), found.get("tuples")
+    listed = cast("list[object]", args) if isinstance(args, list) else None
+    named = cast("dict[object, object]", fields) if isinstance(fields, dict) else {}
+    for name in cast("list[object]", tuples) if isinstance(tuples, list) else ():
+        holder: Any = named if isinstance(name, str) else listed
+        with contextlib.suppress(LookupError, TypeError):
+            holder[name] = _as_tuple(holder[name])
+    return listed, {name: value for name, value in named.items() if isinstance(name, str)}
 
 
 def _as_tuple(value: object) -> object:
     return tuple(cast("list[object]", value)) if isinstance(value, list) else value
 
 
+def _rebuild(type_name: str, args: list[object], fields: dict[str, object]) -> Exception | None:
+    rebuilt = _rebuilt.get(type_name)
+    if rebuilt is None:
+        return None
+    # What Python itself keeps of it beside the fields is set by its nearest built-in class. A
+    # constructor of its own may want something else than `args`, or make new ones of them.
+    base: Any = next(kind for kind in rebuilt.__mro__ if kind.__module__ == "builtins")
+    try:
+        error: Exception = base.__new__(rebuilt, *args)
+        base.__init__(error, *args)
+        vars(error).update(fields)
+    except Exception:  # noqa: BLE001 - whatever stands against it, its words are kept
+        return None
+    return error
+
+
 def _data(value: object, is_data: Callable[[object], bool]) -> object:
-    return value if is_data(value) else repr(value)[:MAX_TEXT]
+    if is_data(value):
+        return value
+    try:
+        return repr(value)[:MAX_TEXT]
+    except Exception:  # noqa: BLE001 - a broken __repr__ must not lose the error itself
+        return f"<{type(value).__name__} that cannot be printed>"
 
 
 def _words(error: BaseException) -> str:

@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import pykka
 import pytest
+from fakes.node_pair import Pair, until
 
 from understudy.transport import (
     Address,
@@ -22,62 +20,16 @@ from understudy.transport import (
     MailboxActor,
     MailboxFull,
     MailboxSpec,
-    MemoryHub,
     MemoryNode,
     Node,
     NodeError,
     Overflow,
     RemoteError,
-    RemoteRef,
+    register_exception,
     set_wait_observer,
     waiting,
 )
 from understudy.transport.node_base import NodeBase
-
-
-@dataclass
-class Pair:
-    """Two nodes, and a way to see an actor of one from the other."""
-
-    here: NodeBase
-    there: NodeBase
-
-    def seen(self, ref: pykka.ActorRef[Any], **host: Any) -> RemoteRef:
-        remote = self.here.ref(self.there.host(ref, **host))
-        assert isinstance(remote, RemoteRef)
-        return remote
-
-    def start(self, actor_class: type[pykka.ThreadingActor], *args: Any, **host: Any) -> RemoteRef:
-        return self.seen(actor_class.start(*args), **host)
-
-
-@pytest.fixture(
-    params=["unix-msgspec", "unix-msgpack", "memory-msgspec", "memory-msgpack"], name="pair"
-)
-def _pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    kind, codec = request.param.split("-")
-    folder = tempfile.mkdtemp(prefix="us-", dir="/tmp")
-    hub = MemoryHub()
-
-    def make(name: str) -> NodeBase:
-        if kind == "unix":
-            return Node(name, folder, codec=codec)
-        return MemoryNode(name, hub, codec=codec)
-
-    pair = Pair(make("here"), make("there"))
-    yield pair
-    pair.here.close()
-    pair.there.close()
-    set_wait_observer(None)
-    pykka.ActorRegistry.stop_all(timeout=5)
-    shutil.rmtree(folder)
-
-
-def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
-    ends = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends, "it did not come about"
-        time.sleep(0.001)
 
 
 class Part:
@@ -107,6 +59,14 @@ class Actor(MailboxActor):
     def fail_strangely(self) -> None:
         raise OddError("odd")
 
+    def fail_with_code(self) -> None:
+        error = CodedError(42)
+        error.add_note("look there")
+        raise error
+
+    def open_nothing(self) -> None:
+        Path("/nope/nothing").read_bytes()
+
     def thing(self) -> object:
         return object()
 
@@ -128,7 +88,16 @@ class Plain(pykka.ThreadingActor):
 
 
 class OddError(Exception):
-    pass
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.oddity = 3
+
+
+class CodedError(Exception):
+    def __init__(self, code: int) -> None:
+        super().__init__(f"code is {code}")
+        self.code = code
+        self.way = ("a", "b")
 
 
 @pytest.mark.parametrize("actor_class", [Actor, Plain])
@@ -181,11 +150,24 @@ def test_an_exception_of_a_known_class_comes_as_itself(pair: Pair) -> None:
     assert 'raise KeyError("no such thing", 7)' in str(caught.value.__cause__)
 
 
+def test_a_rebuilt_exception_has_the_args_and_fields_of_the_original(pair: Pair) -> None:
+    register_exception(CodedError)
+    proxy = pair.start(Actor).proxy()
+    with pytest.raises(CodedError) as caught:
+        proxy.fail_with_code().get(timeout=5)
+    assert str(caught.value) == "code is 42"
+    assert vars(caught.value) == {"code": 42, "way": ("a", "b"), "__notes__": ["look there"]}
+    with pytest.raises(FileNotFoundError) as missing:
+        proxy.open_nothing().get(timeout=5)
+    assert (missing.value.errno, missing.value.filename) == (2, "/nope/nothing")
+
+
 def test_an_exception_of_another_class_comes_as_a_description(pair: Pair) -> None:
     with pytest.raises(RemoteError) as caught:
         pair.start(Actor).proxy().fail_strangely().get(timeout=5)
     assert caught.value.type_name.endswith(":OddError")
     assert "raise OddError" in caught.value.traceback_text
+    assert caught.value.fields == {"oddity": 3}
 
 
 def test_what_cannot_travel_is_an_error_of_who_says_it_and_nothing_else(pair: Pair) -> None:

@@ -42,6 +42,23 @@ class Picky(Exception):
         self.two = two
 
 
+class Wordy(Exception):
+    def __init__(self, code: int) -> None:
+        super().__init__(f"code is {code}")
+        self.code = code
+
+
+class SocketTrouble(ConnectionResetError):
+    def __init__(self, number: int, words: str, path: str) -> None:
+        super().__init__(number, words, path)
+        self.path = path
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
 def test_known_classes_come_back_as_themselves_with_their_fields() -> None:
     full = travelled(MailboxFull("box", 3, 4))
     assert isinstance(full, MailboxFull)
@@ -72,17 +89,77 @@ def test_a_registered_class_comes_back_as_itself() -> None:
 
 
 def test_a_class_that_cannot_be_made_from_its_args_is_described() -> None:
-    register_exception(Picky)
-    assert isinstance(travelled(Picky(1, 2)), RemoteError)
+    back = travelled(ExceptionGroup("both", [ValueError(1)]))
+    assert isinstance(back, RemoteError)
+    assert back.message == "both (1 sub-exception)"
+
+
+def test_a_rebuilt_exception_has_args_and_fields_of_the_original_whatever_its_constructor() -> None:
+    register_exception(Wordy)
+    back = travelled(Wordy(42))
+    assert isinstance(back, Wordy)
+    assert str(back) == "code is 42"
+    assert back.code == 42
+    assert isinstance(travelled(back), Wordy)
+
+
+def test_lists_and_tuples_stay_what_they_were() -> None:
+    error = ValueError([1, 2], (3, 4))
+    error.add_note("look there")
+    error.__dict__.update(pair=(5, 6), several=[7, 8], words=(object(),))
+    back = travelled(error)
+    assert back.args == ([1, 2], (3, 4))
+    assert str(vars(back).pop("words")).startswith("(<object object")
+    assert vars(back) == {"__notes__": ["look there"], "pair": (5, 6), "several": [7, 8]}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(2, "No such file or directory", "/nope"),
+        OSError(18, "Invalid cross-device link", "/one", None, "/two"),
+        OSError("without a number"),
+        SocketTrouble(104, "Connection reset by peer", "/a.sock"),
+    ],
+    ids=repr,
+)
+def test_errors_of_the_system_keep_number_words_and_files(error: OSError) -> None:
+    register_exception(SocketTrouble)
+    back = travelled(error)
+    assert type(back) is type(error)
+    assert str(back) == str(error)
+    assert vars(back) == vars(error)
+    for name in ("args", "errno", "strerror", "filename", "filename2"):
+        assert getattr(back, name) == getattr(error, name)
+
+
+def test_a_description_has_the_fields_also_when_it_is_passed_on() -> None:
+    back = travelled(Picky(1, 2))
+    assert isinstance(back, RemoteError)
+    assert back.fields == {"two": 2}
+    again = travelled(back)
+    assert isinstance(again, RemoteError)
+    assert again.fields == {"two": 2}
 
 
 def test_what_an_exception_carries_that_is_no_data_comes_as_words() -> None:
     back = travelled(ValueError(object(), 5))
     assert isinstance(back, ValueError)
     assert back.args[0].startswith("<object object")
+    assert travelled(ValueError(Unprintable())).args == ("<Unprintable that cannot be printed>",)
 
 
-@pytest.mark.parametrize("described", [None, 3, {}, {"type": 5, "args": "x"}], ids=repr)
+@pytest.mark.parametrize(
+    "described",
+    [
+        None,
+        3,
+        {},
+        {"type": 5, "args": "x"},
+        {"type": "builtins:ValueError", "args": None, "fields": [1], "tuples": 3},
+    ],
+    ids=repr,
+)
 def test_any_description_becomes_an_exception(described: Any) -> None:
     assert isinstance(failures.from_wire(described), RemoteError)
 
