@@ -246,7 +246,7 @@ class SystemMember(MemberBase):
         path = describe_class(actor_class)
         payload = {
             "class": locate_class(actor_class),
-            "arguments": pack_arguments([args, kwargs], self._node.address, path=path),
+            "arguments": pack_arguments([args, kwargs], self._node.address_to_send, path=path),
             **options,
         }
         patience_s = options["start_timeout_s"] + REQUEST_S

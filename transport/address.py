@@ -27,6 +27,7 @@ class Address:
         window: how many of one peer's messages may wait in its mailbox.
         window_bytes: their size together.
         block_s: how long a sender waits for room; 0 does not wait.
+        is_dead: whether it had stopped already when this was said.
     """
 
     node: str
@@ -37,6 +38,7 @@ class Address:
     window: int
     window_bytes: int
     block_s: float
+    is_dead: bool = False
 
     @property
     def key(self) -> str:
@@ -45,7 +47,7 @@ class Address:
 
     def to_wire(self) -> list[Any]:
         """As it travels."""
-        return [
+        fields = [
             self.node,
             self.actor_id,
             self.incarnation,
@@ -55,6 +57,7 @@ class Address:
             self.window_bytes,
             self.block_s,
         ]
+        return [*fields, True] if self.is_dead else fields
 
     @classmethod
     def from_wire(cls, record: object) -> Address:
@@ -69,7 +72,9 @@ class Address:
             isinstance(field, kind) for field, kind in zip(fields, types, strict=False)
         ):
             raise DecodeError("an address is not what the protocol says")
-        return cls(*fields[: len(types)])
+        is_dead = len(fields) > len(types) and fields[len(types)] is True
+        values: list[Any] = [*fields[: len(types)], is_dead]
+        return cls(*values)
 
 
 def class_path(actor_class: type) -> str:

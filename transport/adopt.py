@@ -52,11 +52,15 @@ class StopEvent(threading.Event):
 
     def listen(self, listener: Callable[[str], None]) -> None:
         """Call it with the reason when the actor stops; at once when it has."""
+        if not self.listen_if_alive(listener):
+            listener(self.reason)
+
+    def listen_if_alive(self, listener: Callable[[str], None]) -> bool:
+        """Call it with the reason when the actor stops; False when it has."""
         with self._tell_lock:
             if not self._is_told:
                 self._listeners.append(listener)
-                return
-        listener(self.reason)
+            return not self._is_told
 
     def set(self) -> None:
         """The actor has stopped."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
 from .address import Address, class_path
-from .adopt import StopEvent, adopt
+from .adopt import PLAIN_SPEC, adopt
 from .dead_letters import DEAD_LETTERS, DeadLetters
+from .inbox import ActorInbox
 from .pykka_parts import introspect_attrs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .inbox import ActorInbox
+    from .adopt import StopEvent
     from .mailbox_spec import MailboxSpec
     from .session import Session
     from .traffic import Traffic
@@ -42,6 +43,7 @@ class Hosting:
         traffic: where messages to nobody are counted.
         parking: where the actors wait for messages.
         on_stopped: told when one stops, in the thread of the actor.
+        call_soon: has something called in another thread.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Hosting:
         traffic: Traffic,
         parking: Parking,
         on_stopped: Callable[[Hosted, str], None],
+        call_soon: Callable[[Callable[[], None]], None],
         *,
         dead_letters: DeadLetters = DEAD_LETTERS,
     ) -> None:
@@ -59,6 +62,7 @@ class Hosting:
         self._traffic = traffic
         self._parking = parking
         self._on_stopped = on_stopped
+        self._call_soon = call_soon
         self._dead_letters = dead_letters
         self._lock = threading.RLock()
         self._by_id: dict[str, Hosted] = {}
@@ -89,15 +93,27 @@ class Hosting:
             before = self._by_id.get(actor_id)
             if before is not None and before.ref.is_alive():
                 raise ValueError(f"an actor {actor_id!r} lives on node {self._node!r} already")
-            address = self._make_address(ref, actor_id, incarnation, inbox)
+            address = self._make_address(ref, actor_id, incarnation, inbox.spec)
             hosted = Hosted(actor_id, ref, inbox, address)
             self._by_id[actor_id] = self._by_urn[ref.actor_urn] = hosted
         inbox.owner_key = inbox.name = address.key
         inbox.address = lambda: address
         inbox.parking = self._parking
         # An actor that sleeps on its lock comes along to the node's sockets with the next message.
-        cast("StopEvent", ref.actor_stopped).listen(lambda reason: self._stopped(hosted, reason))
+        event = cast("StopEvent", ref.actor_stopped)
+        if not event.listen_if_alive(lambda reason: self._stopped(hosted, reason)):
+            # Not here: a link that writes a message with this ref in it holds its lock.
+            self._call_soon(lambda: self._stopped(hosted, event.reason))
         return hosted, before is not None
+
+    def address_of_dead(self, ref: pykka.ActorRef[Any]) -> Address:
+        """Where an actor was that is gone; alive when another bears its name here by now."""
+        inbox = ref.actor_inbox if isinstance(ref.actor_inbox, ActorInbox) else None
+        known = None if inbox is None or inbox.address is None else inbox.address()
+        if known is None or known.node != self._node:
+            spec = PLAIN_SPEC if inbox is None else inbox.spec
+            known = self._make_address(ref, ref.actor_urn, None, spec)
+        return replace(known, is_dead=self.find(known.actor_id) is None)
 
     def find(self, actor_id: str) -> Hosted | None:
         """The living actor of that id."""
@@ -140,7 +156,7 @@ class Hosting:
         return [[list(path), info.callable, info.traversable] for path, info in found.items()]
 
     def _make_address(
-        self, ref: pykka.ActorRef[Any], actor_id: str, incarnation: int | None, inbox: ActorInbox
+        self, ref: pykka.ActorRef[Any], actor_id: str, incarnation: int | None, spec: MailboxSpec
     ) -> Address:
         return Address(
             self._node,
@@ -148,9 +164,9 @@ class Hosting:
             self._incarnation if incarnation is None else incarnation,
             class_path(ref.actor_class),
             ref.actor_urn,
-            inbox.spec.window,
-            inbox.spec.window_bytes,
-            inbox.spec.sender_wait_s,
+            spec.window,
+            spec.window_bytes,
+            spec.sender_wait_s,
         )
 
     def _stopped(self, hosted: Hosted, reason: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -53,7 +55,9 @@ class NodeBase(Links):
         super().__init__(name, incarnation=incarnation, limits=limits, clock=clock)
         self.parking: Parking = self
         self.on_actor_stopped: Callable[[Address, str], None] | None = None
-        self.hosting = Hosting(name, incarnation, self.traffic, self, self._hosted_stopped)
+        self.hosting = Hosting(
+            name, incarnation, self.traffic, self, self._hosted_stopped, self.call_soon
+        )
         self._codec: wire.CodecName = codec
         self._register_refs = register_refs
         self._control = Control(self)
@@ -102,6 +106,14 @@ class NodeBase(Links):
         hosted = self.hosting.find_by_ref(ref)
         return hosted.address if hosted is not None else self.host(ref)
 
+    def address_to_send(self, ref: pykka.ActorRef[Any]) -> Address:
+        """The same; that of an actor that is gone says so, and it is not hosted any more."""
+        if isinstance(ref, RemoteRef) or ref.is_alive():
+            # Else it has stopped just now.
+            with contextlib.suppress(pykka.ActorDeadError):
+                return self.address(ref)
+        return self.hosting.address_of_dead(ref)
+
     def ref(self, address: Address) -> pykka.ActorRef[Any]:
         """The ref of an actor: the same object each time; for a local actor its own."""
         if address.node == self.name:
@@ -112,7 +124,8 @@ class NodeBase(Links):
         with self._lock:
             known = self._refs.get(key)
             if known is None:
-                known = self._refs[key] = RemoteRef(self, address)
+                # Its next bearer may come: then the ref is alive, and so is what is said of it.
+                known = self._refs[key] = RemoteRef(self, replace(address, is_dead=False))
                 if self._is_reachable(address):
                     if self._register_refs:
                         pykka.ActorRegistry.register(known)
@@ -120,6 +133,8 @@ class NodeBase(Links):
                     known.actor_stopped.set()
             elif address.incarnation > known.incarnation:
                 known.incarnation = address.incarnation
+            if address.is_dead and address.incarnation >= known.incarnation:
+                known.die()
             return known
 
     def _is_reachable(self, address: Address) -> bool:
@@ -262,7 +277,7 @@ class NodeBase(Links):
     def _to_ext(self, thing: object) -> tuple[int, bytes] | None:
         if not isinstance(thing, pykka.ActorRef):
             return None
-        address = self.address(thing)  # pyright: ignore[reportUnknownArgumentType] - of any actor
+        address = self.address_to_send(thing)  # pyright: ignore[reportUnknownArgumentType] - of any actor
         return wire.EXT_REF, msgpack.packb(address.to_wire())
 
     def _from_ext(self, code: int, data: bytes) -> object:

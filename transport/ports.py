@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from . import wire
-from .errors import DecodeError, EncodeError, FrameTooLarge, NodeError
+from .errors import DecodeError, NodeError
 from .mailbox import Overflow
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class WireReply:
         session = self._port.session
         try:
             session.answer_error(self._corr, error, self._deadline_s)
-        except (EncodeError, FrameTooLarge) as problem:
+        except Exception as problem:  # noqa: BLE001 - else the thread ends, and the asker waits
             session.answer_error(self._corr, problem, self._deadline_s)
 
 

@@ -193,6 +193,15 @@ class Plain(pykka.ThreadingActor):
         time.sleep(for_s)
 
 
+class SaysGoodbye(Worker):
+    def __init__(self, boss: pykka.ActorRef[Any]) -> None:
+        super().__init__()
+        self.boss = boss
+
+    def on_stop(self) -> None:
+        self.boss.tell({"bye": self.actor_ref})
+
+
 class Spawning(Worker):
     def spawn_child(self) -> None:
         self.system.spawn(AsksItsParent, self.actor_ref, process=True)

@@ -21,6 +21,7 @@ from fakes.system_actors import (
     CountsStarts,
     Failing,
     Plain,
+    SaysGoodbye,
     Spawning,
     StartsSlowly,
     Trapping,
@@ -121,6 +122,28 @@ def test_a_name_is_found_from_everywhere_until_its_actor_ends(
     with pytest.raises(UnknownActor, match="no actor 'named'; there are: other"):
         system.find("named")
     assert pid(system.spawn(Worker, process=process, name="named"))
+
+
+def test_an_actor_in_another_process_says_goodbye_with_its_own_ref(system: ActorSystem) -> None:
+    boss = system.spawn(Choosy)
+    leaves = system.spawn(SaysGoodbye, boss, process=True, shutdown_s=LIMIT_S)
+    leaves.stop()
+    (message,) = eventually(lambda: get(boss.proxy().get_got()))
+    assert message == {"bye": leaves}
+    assert not leaves.is_alive()
+
+
+@pytest.mark.parametrize("actor_class", [Worker, Plain])
+def test_an_actor_may_be_given_a_ref_to_one_that_is_gone(
+    system: ActorSystem, actor_class: type[pykka.ThreadingActor]
+) -> None:
+    gone = actor_class.start()
+    gone.stop()
+    heir = system.spawn(Worker, gone, process=True)
+    (given,) = heir.proxy().words.get(timeout=LIMIT_S)
+    assert given.actor_urn == gone.actor_urn
+    assert not given.is_alive()
+    assert heir.ask({"still": gone}, timeout=LIMIT_S)
 
 
 @pytest.mark.parametrize("process", [False, True])
