@@ -57,6 +57,7 @@ class Session:
         self.codec = owner.new_codec()
         self._encode = self.codec.encode
         self._decode = self.codec.decode
+        self._decode_odd = self.codec.decode_odd
         self._traffic = owner.traffic
         self._ports: dict[str, ActorPort] = {}
         self.out: list[bytes] = []
@@ -274,7 +275,7 @@ class Session:
         Raises:
             DecodeError: it is not what the protocol says; the link is of no more use.
         """
-        records = wire.decode_with(self._decode, body)
+        records = wire.decode_with(self._decode, self._decode_odd, body)
         if self.closed or not self.greeted:
             records = self._open(records)
         self._traffic.received += len(records)

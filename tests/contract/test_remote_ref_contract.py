@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pykka
 import pytest
+from fakes.nests import depth_of, nest
 from fakes.node_pair import Pair, until
 
 from understudy.transport import (
@@ -66,6 +67,9 @@ class Actor(MailboxActor):
 
     def open_nothing(self) -> None:
         Path("/nope/nothing").read_bytes()
+
+    def depths(self) -> list[int]:
+        return [depth_of(message) for message in self.got]
 
     def thing(self) -> object:
         return object()
@@ -179,6 +183,15 @@ def test_what_cannot_travel_is_an_error_of_who_says_it_and_nothing_else(pair: Pa
     with pytest.raises(EncodeError):
         ref.proxy().thing().get(timeout=5)
     assert ref.ask("still there", timeout=5) == "still there"
+
+
+def test_a_message_that_is_odd_to_one_codec_arrives_and_costs_no_link(pair: Pair) -> None:
+    ref = pair.start(Actor)
+    assert ref.ask({(1, 2): {3}}, timeout=5) == {(1, 2): [3]}
+    ref.tell([nest(900)])
+    ref.tell({"after": 1})
+    assert ref.proxy().depths().get(timeout=5) == [0, 901, 0]
+    assert ref.is_alive()
 
 
 def test_a_message_of_many_megabytes_arrives(pair: Pair) -> None:

@@ -1,8 +1,14 @@
 # pyright: reportPrivateUsage=false
+import dataclasses
+import datetime as dt
+import decimal
+import enum
 import struct
+import uuid
 
 import msgpack
 import pytest
+from fakes.nests import depth_of, nest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,6 +88,74 @@ def test_both_codecs_write_what_the_other_reads(value: object) -> None:
     one, other = codec("msgspec"), codec("msgpack")
     assert wire.decode(other, one.encode([value])) == [value]
     assert wire.decode(one, other.encode([value])) == [value]
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    at: dt.datetime
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+NOON = dt.datetime(2026, 11, 28, 12, 30, 5, 250_000, tzinfo=dt.UTC)
+NUMBER = uuid.UUID(int=7)
+# What is written of it, and what is read.
+LIKENESSES: list[tuple[object, object]] = [
+    ((1, (2, 3)), [1, [2, 3]]),
+    ({1}, [1]),
+    (frozenset([1]), [1]),
+    (bytearray(b"x"), b"x"),
+    (Colour.RED, "red"),
+    (NUMBER, str(NUMBER)),
+    (decimal.Decimal("1.50"), "1.50"),
+    (NOON, NOON),
+    (NOON.replace(tzinfo=None), "2026-11-28T12:30:05.250000"),
+    (NOON.date(), "2026-11-28"),
+    (Point(1, NOON), {"x": 1, "at": NOON}),
+    ({NUMBER: {Colour.RED: [{2}]}}, {str(NUMBER): {"red": [[2]]}}),
+    ({(1, (2, 3)): 4}, {(1, (2, 3)): 4}),
+    ({frozenset([1]): 2}, {(1,): 2}),
+    ({1: 2, 2.5: 3, None: 4, b"k": 5}, {1: 2, 2.5: 3, None: 4, b"k": 5}),
+]
+
+
+@pytest.mark.parametrize(("value", "read"), LIKENESSES, ids=repr)
+def test_both_codecs_write_the_same_bytes_and_read_the_same_of_them(
+    value: object, read: object
+) -> None:
+    written = {codec(name).encode([value]) for name in CODECS}
+    assert len(written) == 1
+    (body,) = written
+    for name in CODECS:
+        (found,) = wire.decode(codec(name), body)
+        assert found == read
+        assert type(found) is type(read)
+
+
+@pytest.mark.parametrize("value", [1j, 2**64, -(2**63) - 1, range(3), "\ud800"], ids=repr)
+@pytest.mark.parametrize("name", CODECS)
+def test_what_neither_codec_can_write_is_refused_by_both(
+    name: wire.CodecName, value: object
+) -> None:
+    for message in (value, [value], {"a": {"b": value}}):
+        with pytest.raises(EncodeError):
+            wire.encode(codec(name), (1, message), 1000)
+
+
+@pytest.mark.parametrize("depth", [100, 500, 990])
+@pytest.mark.parametrize("name", CODECS)
+def test_a_nest_that_could_be_written_is_read_however_little_stack_the_reader_has(
+    name: wire.CodecName, depth: int
+) -> None:
+    body = msgpack.packb([nest(depth)])
+    assert depth_of(read_deep_down(codec(name), body, 600)) == depth + 1
+
+
+def read_deep_down(reader: wire.Codec, body: bytes, frames: int) -> object:
+    return read_deep_down(reader, body, frames - 1) if frames else wire.decode(reader, body)
 
 
 @given(st.binary(max_size=200))

@@ -22,6 +22,7 @@ def unpackb(
     max_array_len: int = ...,
     max_map_len: int = ...,
     ext_hook: Callable[[int, bytes], object] = ...,
+    timestamp: int = ...,
 ) -> Any: ...  # noqa: ANN401 - whatever the bytes hold
 
 class Packer:
