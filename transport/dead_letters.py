@@ -35,8 +35,8 @@ class DeadLetter:
         number: a serial within its process.
         target: whom it was for, in words.
         message: what it said.
-        reason: why it was not taken: `stopped`, `unknown`, `expired`, `dropped`, `refused`; on the
-            bus also `slow` (the receiver does not read) and `full` (the server's inbox).
+        reason: why it was not taken: `stopped`, `unknown`, `expired`, `dropped`; on the bus also
+            `slow` (the receiver does not read) and `full` (the server's inbox).
         size_bytes: on the wire; 0 when it never was there.
         when_s: when (monotonic).
     """
