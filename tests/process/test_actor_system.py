@@ -84,6 +84,11 @@ def pid(ref: pykka.ActorRef[Any]) -> int:
     return int(get(ref.proxy().pid()))
 
 
+def thread_states(number: int) -> set[str]:
+    stats = Path(f"/proc/{number}/task").glob("*/stat")
+    return {path.read_text().rpartition(")")[2].split()[0] for path in stats}
+
+
 def is_incarnation(ref: pykka.ActorRef[Any], number: int) -> bool:
     try:
         return bool(get(ref.proxy().incarnation()) == number)
@@ -626,6 +631,8 @@ def test_a_process_that_stands_still_is_missing_from_the_dead_letters_and_holds_
     number = pid(still)
     os.kill(number, signal.SIGSTOP)
     try:
+        # A thread that runs at the moment may go on for a while, and answer.
+        eventually(lambda: thread_states(number) == {"T"})
         report = system.dead_letters(timeout_s=0.3)
     finally:
         os.kill(number, signal.SIGCONT)
