@@ -21,8 +21,9 @@ from .fleet_specs import (
 )
 from .gateway.credentials import Credentials
 from .podman import image_tag
-from .retries import RootLimits, tries_within
+from .team.roles import Roles
 from .worst_case import WorstCase, worst_case
+from .worst_spend import worst_spend
 
 if TYPE_CHECKING:
     from understudy.supervision import ChildSpec, SupervisorSpec
@@ -51,7 +52,7 @@ def plan_of(settings: Settings) -> dict[str, Any]:
         "worst": {
             "levels": _levels(agents),
             "supervisors": {name: _case(case) for name, case in cases.items()},
-            "spend": _spend(settings),
+            "spend": worst_spend(settings),
             "stop_s": _stop_s(settings, (services, agents)),
         },
         "warnings": [asdict(warning) for warning in _warnings(settings, agents, cases["agents"])],
@@ -87,41 +88,56 @@ def _tree(settings: Settings, supervisors: tuple[SupervisorSpec, ...]) -> dict[s
 
 
 def _supervisor(settings: Settings, rules: SupervisorSpec) -> dict[str, Any]:
+    is_agents = rules.id == "agents"
     return {
         "id": rules.id,
         "kind": "supervisor",
         "strategy": rules.strategy.value,
         "intensity": rules.intensity,
         "period_s": rules.period_s,
-        "children": [_child(settings, rules, child) for child in rules.children],
+        "children": [_agent(settings, c) if is_agents else _child(c) for c in rules.children],
     }
 
 
-def _child(settings: Settings, rules: SupervisorSpec, child: ChildSpec) -> dict[str, Any]:
+def _child(child: ChildSpec) -> dict[str, Any]:
     backoff = child.backoff
-    is_agent = rules.id == "agents"
     return {
         "id": child.id,
-        "kind": "agent" if is_agent else "service",
+        "kind": "service",
         "restart": child.restart.value,
         "backoff": asdict(backoff) | {"reset_after_s": backoff.calm_s} if backoff else None,
         "start_timeout_s": child.start_timeout_s,
         "shutdown_s": child.shutdown_s,
         "liveness_interval_s": child.liveness_interval_s,
-        "children": [_container(settings, child)] if is_agent else [],
+        "children": [],
     }
 
 
-def _container(settings: Settings, child: ChildSpec) -> dict[str, Any]:
-    agent = settings.agent
+def _agent(settings: Settings, child: ChildSpec) -> dict[str, Any]:
+    roles = Roles.of(settings)
+    return _child(child) | {
+        "kind": "agent",
+        "role": roles.of_agent(child.id),
+        "children": [_container(settings, roles, child)],
+    }
+
+
+def _container(settings: Settings, roles: Roles, child: ChildSpec) -> dict[str, Any]:
+    """The container that the agent has ready, or makes for a task of its role."""
+    agent, warm_for = settings.agent, child.args["warm_for"]
+    # Where it is warm for nothing: what its first task needs that is of no special type.
+    key = warm_for or roles.warm_for(child.id, "generic") or "generic"
+    manner = roles.type_by_key(key).manner
     return {
         "id": f"container of {child.id}",
         "kind": "container",
-        "image": child.args["plan"]["image"],
-        "memory": agent.container_memory,
-        "cpus": agent.container_cpu,
+        "image": manner.image or child.args["plan"]["image"],
+        "memory": manner.memory or agent.container_memory,
+        "cpus": manner.cpus or agent.container_cpu,
         "pids_limit": agent.pids_limit,
-        "warm_for": agent.warm_for,
+        "model": manner.model or agent.model,
+        "max_turns": manner.max_turns or agent.max_turns,
+        "warm_for": warm_for,
         "stall_s": agent.stall_timeout,
         "park_after_s": agent.park_after,
     }
@@ -150,26 +166,6 @@ def _case(case: WorstCase) -> dict[str, Any]:
 
 def _rounded(value: float | None) -> float | None:
     return round(value, 3) if isinstance(value, float) else value
-
-
-def _spend(settings: Settings) -> dict[str, Any]:
-    """What bounds the spending: nothing in the settings is in dollars."""
-    limits, timeout_s = RootLimits.of(settings), settings.orchestrator.task_timeout
-    free = tries_within(limits, timeout_s)
-    runs = limits.max_attempts + free
-    tasks = settings.task_queue.max_size + min(
-        settings.orchestrator.max_workers, settings.orchestrator.num_agents
-    )
-    turns = settings.agent.max_turns
-    return {
-        "usd": None,
-        "attempts_per_task": limits.max_attempts,
-        "retries_per_task": free,
-        "turns_per_attempt": turns,
-        "turns_per_task": runs * turns,
-        "tasks": tasks,
-        "turns": runs * turns * tasks,
-    }
 
 
 def _stop_s(settings: Settings, supervisors: tuple[SupervisorSpec, ...]) -> float:

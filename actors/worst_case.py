@@ -20,7 +20,7 @@ class WorstCase:
 
     Attributes:
         falls: so many within the period, and it gives up.
-        process_starts: how many processes it has started by then, the first starts included.
+        process_starts: so many processes it has started by then at most, the first starts included.
         together_s: the shortest time from the first of the falls to the giving up: all children
             fall as often and as fast as they can, without jitter.
         longest_s: the longest such time: the falls are spread over the whole period.

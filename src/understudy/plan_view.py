@@ -40,18 +40,23 @@ def _rules(node: dict[str, Any]) -> Branch:
         f"{node['id']}  supervisor {node['strategy']}: bears {node['intensity']} restarts "
         f"within {node['period_s']:g} s, then it gives up"
     )
-    alike = [list(group) for _, group in groupby(node["children"], _kind_of)]
+    alike = [list(group) for _, group in groupby(node["children"], _rules_of)]
     return Branch(text, [], [branch for group in alike for branch in _children(group)])
 
 
-def _kind_of(child: dict[str, Any]) -> str:
-    return "agent" if child["kind"] == "agent" else str(child["id"])
+def _rules_of(child: dict[str, Any]) -> dict[str, Any]:
+    """All of an agent but its name; services have rules of their own."""
+    if child["kind"] != "agent":
+        return child
+    containers = [container | {"id": ""} for container in child["children"]]
+    return child | {"id": "", "children": containers}
 
 
 def _children(group: list[dict[str, Any]]) -> list[Branch]:
-    """Agents are all alike: their rules stand with the last of them."""
+    """Children that are all alike: their rules stand with the last of them."""
     *others, last = group
-    names = [f"{child['id']}  {child['kind']}" for child in others]
+    kind = f"agent of role {last['role']}" if last.get("role") else last["kind"]
+    names = [f"{child['id']}  {kind}" for child in others]
     notes = [_life(last)]
     if backoff := last["backoff"]:
         notes.append(
@@ -60,7 +65,7 @@ def _children(group: list[dict[str, Any]]) -> list[Branch]:
             f"chance; forgotten after {backoff['reset_after_s']:g} s"
         )
     containers = [_container(child) for child in last["children"]]
-    text = f"{last['id']}  {last['kind']}, {last['restart']}"
+    text = f"{last['id']}  {kind}, {last['restart']}"
     return [*(Branch(name) for name in names), Branch(text, notes, containers)]
 
 
@@ -75,12 +80,17 @@ def _container(node: dict[str, Any]) -> Branch:
     warm = f"warm for {node['warm_for']}" if node["warm_for"] else "started with its first task"
     text = (
         f"container  {node['image']}, {node['memory']} memory, {node['cpus']} processors, "
-        f"{node['pids_limit']} processes, {warm}"
+        f"{node['pids_limit']} processes, {_model(node)}, {warm}"
     )
     notes = [f"hung after {node['stall_s']:g} s without an event in a turn"]
     if idle_s := node["park_after_s"]:
         notes.append(f"ended when its agent has been idle for {idle_s:g} s, until a task comes")
     return Branch(text, notes)
+
+
+def _model(node: dict[str, Any]) -> str:
+    model = node["model"] or "the CLI's own model"
+    return f"{model} for {node['max_turns']} turns"
 
 
 def _case(name: str, case: dict[str, Any], node: dict[str, Any]) -> Iterator[str]:
@@ -90,7 +100,7 @@ def _case(name: str, case: dict[str, Any], node: dict[str, Any]) -> Iterator[str
         yield (
             f"  {name}: gives up at fall {case['falls']} within {node['period_s']:g} s, that is "
             f"{case['together_s']:g} to {case['longest_s']:g} s after the first; it has started "
-            f"{case['process_starts']} processes by then"
+            f"up to {case['process_starts']} processes by then"
         )
     if case["alone_s"] is None:
         soon = " at once," if case["alone_can_end"] else ""
@@ -105,13 +115,30 @@ def _case(name: str, case: dict[str, Any], node: dict[str, Any]) -> Iterator[str
 
 
 def _spend(spend: dict[str, Any]) -> Iterator[str]:
+    if spend["usd"] is None:
+        yield "  spend: unknown, no budget in dollars bounds it"
+    else:
+        yield (
+            f"  spend: at most ${spend['usd']:,.2f} within {spend['window_s']:g} s for a full "
+            "queue; each cap can be passed by one answer"
+        )
+    for kind, caps in spend["caps"].items():
+        yield from _caps(kind, caps)
     yield (
-        f"  spend: unknown, no price and no budget is configured; what bounds it: "
-        f"{spend['attempts_per_task']} attempts of a task and {spend['retries_per_task']} more "
-        f"while the API fails, {spend['turns_per_attempt']} turns of the model each, "
+        f"    without a budget: {spend['attempts_per_task']} attempts of a task and "
+        f"{spend['retries_per_task']} more while the API fails, {spend['turns_per_attempt']} "
+        f"turns of the model each ({spend['max_turns']} for each of 3 prompts, if the conversation "
+        f"grows too long), {spend['given_per_task']} tasks given away below it, "
         f"{spend['tasks']} tasks that wait or run"
     )
     yield (
         f"    at most {spend['turns_per_task']} turns for a task of the default timeout, "
         f"{spend['turns']} for a full queue"
     )
+
+
+def _caps(kind: str, caps: dict[str, float | None]) -> Iterator[str]:
+    whose = {"task": "a task", "agent": "an agent", "fleet": "the fleet"}
+    named = [f"{cap:,.12g} {whose[name]}" for name, cap in caps.items() if name in whose and cap]
+    if named:
+        yield f"    budget in {kind}: {', '.join(named)}; {caps['most']:,.12g} in all"

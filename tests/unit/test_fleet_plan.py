@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import random
+from typing import Any, get_args
 
 import pytest
 
 from understudy.actors.fleet_plan import plan_of, restarts_of, same_intensity
-from understudy.actors.settings import Settings
+from understudy.actors.settings import (
+    BudgetSettings,
+    OrchestratorSettings,
+    RoleBudget,
+    RoleLimits,
+    RoleSettings,
+    Settings,
+    TaskQueueSettings,
+    TaskTypeName,
+)
 from understudy.actors.worst_case import shortest_s, worst_case
 from understudy.config import ConfigurationError, load
 from understudy.plan_view import plan_lines
@@ -149,14 +159,95 @@ def test_the_plan_says_when_an_idle_agents_container_ends() -> None:
     assert "idle for" not in "\n".join(plan_lines(plan_of(settings())))
 
 
-def test_spending_is_unknown_and_bounded_by_attempts_turns_and_tasks() -> None:
+def test_spending_without_a_budget_is_bounded_by_attempts_turns_and_tasks() -> None:
     changes = {"agent__max_turns": 7, "supervision__max_attempts": 2, "task_queue__max_size": 10}
     spend = plan_of(settings(**changes, supervision__backoff_max=0.2))["worst"]["spend"]
     assert spend["usd"] is None
-    assert (spend["attempts_per_task"], spend["turns_per_attempt"]) == (2, 7)
+    assert {caps["most"] for caps in spend["caps"].values()} == {None}
+    # A conversation that grows too long is summed up, gone on with, and begun anew.
+    assert (spend["attempts_per_task"], spend["turns_per_attempt"]) == (2, 3 * 7 + 1)
     assert spend["retries_per_task"] == 1500  # waits of 0.2 s in a timeout of 300 s
     assert spend["tasks"] == 13
-    assert spend["turns"] == 13 * spend["turns_per_task"] == 13 * (2 + 1500) * 7
+    per_task = (2 + 1500) * 22 * (1 + spend["given_per_task"])
+    assert (spend["given_per_task"], spend["turns_per_task"]) == (20, per_task)
+    assert spend["turns"] == 13 * per_task
+
+
+def test_an_agent_that_is_alone_gives_no_tasks_away() -> None:
+    assert _spend(settings(orchestrator__num_agents=1))["given_per_task"] == 0
+    assert _spend(settings(team__tools=["send_message"]))["given_per_task"] == 0
+    assert _spend(settings(team__max_tasks=7))["given_per_task"] == 7
+
+
+def test_a_budget_in_dollars_bounds_the_spending_and_people_are_told() -> None:
+    whole = Settings(budget=BudgetSettings(task_dollars=2.0, fleet_dollars=50.0))
+    assert _spend(whole)["usd"] == 50.0
+    text = "\n".join(plan_lines(plan_of(whole)))
+    assert "spend: at most $50.00 within 86400 s" in text
+    assert "budget in dollars: 2 a task, 50 the fleet; 50 in all" in text
+
+
+def test_the_smallest_of_the_budgets_of_tasks_agents_and_fleet_bounds_all() -> None:
+    queue = TaskQueueSettings(max_size=7)
+    by_task = BudgetSettings(task_dollars=2.0, fleet_dollars=50.0, task_tokens=1000)
+    spend = _spend(Settings(budget=by_task, task_queue=queue))
+    assert spend["tasks"] == 10
+    assert spend["usd"] == 20.0
+    assert spend["caps"]["tokens"] == {"task": 1000, "agent": None, "fleet": None, "most": 10_000}
+    by_agent = BudgetSettings(agent_dollars=5.0, task_dollars=2.0)
+    assert _spend(Settings(budget=by_agent, task_queue=queue))["usd"] == 15.0
+
+
+def test_the_budget_of_a_role_counts_in_place_of_that_of_any_task() -> None:
+    dear = RoleSettings(tasks=("question",), budget=RoleBudget(dollars=9.0))
+    both = Settings(budget=BudgetSettings(task_dollars=2.0), roles={"dear": dear})
+    assert _spend(both)["caps"]["dollars"]["task"] == 9.0
+    # What the role does not do has no cap at all.
+    assert _spend(Settings(roles={"dear": dear}))["usd"] is None
+    every = RoleSettings(tasks=get_args(TaskTypeName), budget=RoleBudget(dollars=9.0))
+    assert _spend(Settings(roles={"every": every}))["usd"] == 9.0 * 1003
+
+
+def test_agents_and_turns_of_roles_count() -> None:
+    role = RoleSettings(tasks=("analysis",), count=3, limits=RoleLimits(max_turns=500))
+    whole = Settings(
+        orchestrator=OrchestratorSettings(num_agents=1, max_workers=8), roles={"deep": role}
+    )
+    spend = _spend(whole)
+    assert (spend["max_turns"], spend["tasks"]) == (500, 1004)
+
+
+def test_each_agents_container_is_that_of_its_role() -> None:
+    limits = RoleLimits(memory="4g", cpu="3", max_turns=9)
+    role = RoleSettings(
+        tasks=("question",), count=2, image="own:1", model="claude-opus-4-8", limits=limits
+    )
+    plan = plan_of(Settings(orchestrator=OrchestratorSettings(num_agents=1), roles={"wise": role}))
+    common, *wise = plan["tree"]["children"][1]["children"]
+    assert [agent["role"] for agent in (common, *wise)] == [None, "wise", "wise"]
+    (own,) = wise[0]["children"]
+    expected = ("own:1", "4g", "3", 9, "claude-opus-4-8", "question@wise")
+    assert tuple(own[name] for name in _MADE_OF) == expected
+    (usual,) = common["children"]
+    assert tuple(usual[name] for name in _MADE_OF)[1:] == ("2g", "1.0", 50, None, "generic")
+
+
+def test_the_agents_of_each_role_are_shown_with_their_own_rules() -> None:
+    role = RoleSettings(tasks=("question",), count=2, limits=RoleLimits(memory="4g"))
+    text = "\n".join(plan_lines(plan_of(Settings(roles={"wise": role}))))
+    assert "agent_002  agent, permanent" in text
+    assert "agent_003  agent of role wise\n" in text
+    assert "agent_004  agent of role wise, permanent" in text
+    assert "2g memory" in text
+    assert "4g memory" in text
+
+
+_MADE_OF = ("image", "memory", "cpus", "max_turns", "model", "warm_for")
+
+
+def _spend(whole: Settings) -> dict[str, Any]:
+    spend: dict[str, Any] = plan_of(whole)["worst"]["spend"]
+    return spend
 
 
 def test_people_are_told_the_same() -> None:
@@ -164,6 +255,7 @@ def test_people_are_told_the_same() -> None:
     assert "supervisor one_for_one: bears 3 restarts within 5 s" in text
     assert "spend: unknown" in text
     assert "warning: a slow crash loop never gives up" in text
+    assert "it has started up to 6 processes by then" in text
     assert "0.2 to 5 s after the first" in "\n".join(plan_lines(plan_of(settings())))
 
 
