@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import AgentError
+from ..sqlite_check import Flaw, FlawedFile, check_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,19 +81,27 @@ def open_file(path: Path) -> sqlite3.Connection:
     """The file at that path, of the present version; made when it is missing.
 
     Raises:
-        LedgerError: it is another program's, or of a later version.
-        sqlite3.Error, OSError: it is damaged, or cannot be written.
+        LedgerError: it is another program's, of a later version, or damaged. It is left as it is.
+        sqlite3.Error, OSError: it is no database, or cannot be written.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Only a new file is opened here: closing a descriptor of an open database drops its locks.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        check_file(path, _APPLICATION_ID, _VERSION, timeout_s=_BUSY_S)
+        return _opened(path)
+    except FlawedFile as error:
+        raise LedgerError(str(path), str(error)) from error
+
+
+def _opened(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         _use_wal(db)
         # What is committed survives the death of this process; a power cut may cost the last rows.
         db.execute("PRAGMA synchronous = NORMAL")
-        _migrate(db, path)
+        _migrate(db)
     except BaseException:
         db.close()
         raise
@@ -113,18 +122,13 @@ def _use_wal(db: sqlite3.Connection) -> None:
             return
 
 
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
+def _migrate(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
-        ((version,), (owner,)) = (
-            db.execute(f"PRAGMA {name}").fetchone() for name in ("user_version", "application_id")
-        )
-        ((tables,),) = db.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        if tables and (owner != _APPLICATION_ID or not 1 <= version <= _VERSION):
-            problem = "it is another program's database, or of another version"
-            raise LedgerError(str(path), problem)  # noqa: TRY301 - it undoes what was begun
-        if not tables:
-            version = 0
+        # Asked again with the lock held: another process may have been faster.
+        ((version,),) = db.execute("PRAGMA user_version").fetchall()
+        if version > _VERSION:
+            raise FlawedFile(Flaw.NEWER, version)  # noqa: TRY301 - it undoes what was begun
         for script in (_SCHEMA, _PARENTS, _AT_MOST)[version:]:
             for statement in script.split(";"):
                 db.execute(statement)

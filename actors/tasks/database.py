@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AgentError
+from ..sqlite_check import Flaw, FlawedFile, check_file
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -54,11 +55,11 @@ def open_database(path: Path) -> sqlite3.Connection:
     """
     with store_errors(path):
         _create_private(path)
+        _check(path)
         connection = sqlite3.connect(
             path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         try:
-            _check_owner(connection, path)
             # Survives the death of this process at any moment; a power cut may cost the last
             # moments, but never the file.
             _use_wal(connection)
@@ -134,12 +135,20 @@ def _create_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
-    if _pragma(connection, "application_id") == APPLICATION_ID:
-        return
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables or _pragma(connection, "user_version") or _pragma(connection, "application_id"):
-        raise StoreError(str(path), "it is another program's database", MEND_DAMAGED)
+def _check(path: Path) -> None:
+    """Refuse a file that is not ours, newer or damaged, before anything is written to it."""
+    newest = max(_migrations())
+    try:
+        check_file(path, APPLICATION_ID, newest, timeout_s=_BUSY_TIMEOUT_S)
+    except FlawedFile as error:
+        if error.flaw is Flaw.NEWER:
+            raise _newer(path, error.version, newest) from None
+        raise StoreError(str(path), str(error), MEND_DAMAGED) from error
+
+
+def _newer(path: Path, version: int, newest: int) -> StoreError:
+    problem = f"it has schema version {version}, this program knows {newest}"
+    return StoreError(str(path), problem, "install the newer version again, or move the file away")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -166,9 +175,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         # Asked again with the lock held: another process may have been faster.
         version = _pragma(connection, "user_version")
         if version > newest:
-            problem = f"it has schema version {version}, this program knows {newest}"
-            mend = "install the newer version again, or move the file away"
-            raise StoreError(str(path), problem, mend)
+            raise _newer(path, version, newest)
         for number in range(version + 1, newest + 1):
             for statement in migrations[number].split(";"):
                 connection.execute(statement)
