@@ -34,7 +34,7 @@ class Decisions:
     def __init__(self, spec: SupervisorSpec, rng: random.Random, first_incarnation: int) -> None:
         self._spec = spec
         self._rng = rng
-        self._window = RestartWindow(spec.intensity, spec.period_s)
+        self._window = RestartWindow(spec.intensity, spec.period_s, whole_seconds=spec.exact)
         self.steps = Steps(spec.children, first_incarnation, self.on_exited)
         self.closing = False
         self.last_word = ChildEvent(spec.id, "stopped", 0)

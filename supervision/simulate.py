@@ -138,8 +138,9 @@ class _Player:
         return [ChildExited(child_id, self._alive.pop(child_id), reason)]
 
     def _wait(self, seconds: float) -> None:
-        ends = self._now + seconds
-        while (wake := self._core.next_wake) is not None and wake <= ends:
+        # Decimal fractions miss their sum in the last digits, and so the second that it begins.
+        ends = round(self._now + seconds, 6)
+        while (wake := self._core.next_wake) is not None and round(wake, 6) <= ends:
             self._now = wake
             self._feed([Tick()])
         self._now = ends

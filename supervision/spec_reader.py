@@ -43,6 +43,7 @@ _BACKOFF = {
     "jitter": "jitter",
     "reset_after": "reset_after_s",
 }
+_OTP_DEFAULTS: dict[str, Any] = {"intensity": 1, "period_s": 5.0}
 _BUDGET = ("unit", "limit", "meter", "warn_at", "start_cost")
 _SHUTDOWN = {"brutal": 0, "infinity": None}
 
@@ -52,7 +53,8 @@ class SpecReader:
 
     Args:
         default_start: the `start` of a child that names none; None: each must name one.
-        exact_by_default: whether a supervisor with nothing that OTP has not is `exact`.
+        exact_by_default: whether a supervisor with nothing that OTP has not is `exact`; one that is
+            then also has OTP's defaults.
     """
 
     def __init__(self, *, default_start: str | None = None, exact_by_default: bool = False) -> None:
@@ -74,6 +76,8 @@ class SpecReader:
         extras = any(c.backoff or c.budget for c in children) or self._backoff is not None
         if self._exact_by_default and not (extras or given.keys() & {"uncounted_kinds"}):
             given.setdefault("exact", not given.get("permanent_kinds"))
+        if self._exact_by_default and given.get("exact"):
+            given = _OTP_DEFAULTS | given
         keys = {field: key for key, field in _SUPERVISOR.items()}
         spec = made(lambda: SupervisorSpec(**given), at, keys)
         _check_children(spec, children, at)

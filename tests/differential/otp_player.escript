@@ -45,7 +45,7 @@ play(Flags, Children, Steps) ->
     Specs = specs(Flags, Table, Children),
     {ok, Sup} = supervisor:start_link(?MODULE, {Flags, Specs}),
     World = #{sup => Sup, table => Table, dynamic => is_dynamic(Flags)},
-    case steps(Steps, Second, World) of
+    case steps(Steps, Second, 0, World) of
         ended -> ok;
         alive -> finish(World)
     end,
@@ -66,23 +66,30 @@ early_in_a_second() ->
     end.
 
 until(Second) ->
-    case Second * 1000 - erlang:monotonic_time(millisecond) of
-        Left when Left > 0 -> timer:sleep(Left), until(Second);
-        _ -> Second
+    until_ms(Second * 1000),
+    Second.
+
+until_ms(TimeMs) ->
+    case TimeMs - erlang:monotonic_time(millisecond) of
+        Left when Left > 0 -> timer:sleep(Left), until_ms(TimeMs);
+        _ -> ok
     end.
 
-steps([], _Second, _World) -> alive;
-steps([{wait, Seconds} | Rest], Second, World) ->
-    steps(Rest, until(Second + Seconds), World);
-steps([Step | Rest], Second, #{table := Table} = World) ->
+%% It is AtMs milliseconds after the beginning of Second.
+steps([], _Second, _AtMs, _World) -> alive;
+steps([{wait, Seconds} | Rest], Second, AtMs, World) ->
+    ThenMs = AtMs + round(Seconds * 1000),
+    until_ms(Second * 1000 + ThenMs),
+    steps(Rest, Second, ThenMs, World);
+steps([Step | Rest], Second, AtMs, #{table := Table} = World) ->
     together(case Step of {together, Steps} -> Steps; _ -> [Step] end, World),
-    case erlang:monotonic_time(1) of
-        Second -> ok;
+    case erlang:monotonic_time(1) - Second of
+        Seconds when Seconds =:= AtMs div 1000 -> ok;
         _ -> ets:insert(Table, {late, true})
     end,
     case has_ended(World, 0) of
         true -> ended;
-        false -> steps(Rest, Second, World)
+        false -> steps(Rest, Second, AtMs, World)
     end.
 
 %% The supervisor is held while the steps are put into its inbox, in their order.

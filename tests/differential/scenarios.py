@@ -53,7 +53,8 @@ class _Writer:
         rng = self._rng
         if self._waits and rng.random() < 0.15:
             self._waits -= 1
-            return {"wait": rng.randint(1, self._period + 1)}
+            # Halves: OTP counts in whole seconds, and half of one must be told from all of it.
+            return {"wait": rng.randint(1, 2 * (self._period + 1)) / 2}
         if not self._is_dynamic and rng.random() < 0.25:
             return {"together": self._crowd()}
         return self._event()

@@ -23,6 +23,17 @@ def test_a_restart_exactly_as_old_as_the_period_still_counts() -> None:
     assert not window.add(15)
 
 
+def test_in_whole_seconds_a_restart_counts_until_the_second_is_over_that_is_too_late() -> None:
+    window = RestartWindow(1, 5, whole_seconds=True)
+    assert window.add(10.2)
+    assert window.count(15.9) == 1
+    assert not window.add(15.9)
+    window = RestartWindow(1, 5, whole_seconds=True)
+    assert window.add(10.9)
+    assert window.count(16.0) == 0
+    assert window.add(16.0)
+
+
 def test_an_intensity_of_zero_bears_none() -> None:
     assert not RestartWindow(0, 5).add(0)
 

@@ -78,12 +78,34 @@ def test_waiting_lets_the_budget_recover() -> None:
     assert "child a running" not in played(f"{THREE}\nsteps: {steps.replace('{wait: 6}, ', '')}")
 
 
+def test_as_in_otp_time_is_counted_in_whole_seconds() -> None:
+    spec = "supervisor: {intensity: 1, period: 5, children: [{id: a}]}"
+    for wait, ends in ((5.5, True), (5.99, True), (6, False)):
+        events = played(f"{spec}\nsteps: [{{exit: a}}, {{wait: {wait}}}, {{exit: a}}]")
+        assert ("child a running" not in events) is ends, wait
+    # Three waits that are six seconds together, and a little less as floating point has it.
+    steps = "[{exit: a}, {wait: 0.6}, {wait: 4.6}, {wait: 0.8}, {exit: a}]"
+    assert "child a running" in played(f"{spec}\nsteps: {steps}")
+
+
+def test_without_our_additions_the_defaults_are_otps() -> None:
+    crashes = "steps: [{exit: a}, {exit: a}]"
+    assert "child a running" not in played(f"supervisor: {{children: [{{id: a}}]}}\n{crashes}")
+    spec = parse(yaml.safe_load("supervisor: {children: [{id: a}]}")).supervisor
+    assert (spec.exact, spec.intensity, spec.period_s) == (True, 1, 5.0)
+    spec = parse(yaml.safe_load("supervisor: {backoff: true, children: [{id: a}]}")).supervisor
+    assert (spec.exact, spec.intensity, spec.period_s) == (False, 3, 5.0)
+
+
 def test_with_a_backoff_a_child_comes_back_when_its_time_has_come() -> None:
     spec = "supervisor: {backoff: {min: 2, jitter: 0}, children: [{id: a}]}"
     restarting = played(f"{spec}\nsteps: [{{exit: a}}, {{wait: 1.9}}]")
     assert "child a restarting" in restarting
     running = played(f"{spec}\nsteps: [{{exit: a}}, {{wait: 2}}]")
     assert running[:4] == ["start a", "exit a crash", "start a", "child a running"]
+    spec = "supervisor: {backoff: {min: 0.2, jitter: 0}, children: [{id: a}]}"
+    running = played(f"{spec}\nsteps: [{{wait: 0.1}}, {{exit: a}}, {{wait: 0.2}}]")
+    assert "child a running" in running
 
 
 def test_steps_together_are_all_there_before_the_supervisor_looks() -> None:

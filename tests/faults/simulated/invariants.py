@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from understudy.supervision import Restart, Strategy
@@ -187,7 +188,8 @@ class Judge:
         require(many <= self._spec.intensity, f"{many} restarts were borne")
 
     def _within(self, now: float) -> int:
-        return sum(now - then <= self._spec.period_s for then in self._restarts)
+        read = math.floor if self._spec.exact else float
+        return sum(read(now) - read(then) <= self._spec.period_s for then in self._restarts)
 
     def _on_give_up(self, event: ChildEvent) -> None:
         is_first = event.reason is not None and "first start" in event.reason.detail
