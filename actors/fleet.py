@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from understudy.transport import Agent2AgentProtocol, DeadLetters, UnixSocketChannel
+from understudy.transport import Agent2AgentProtocol, UnixSocketChannel
 
+from .bus_losses import BusLosses
 from .egress.plan import prepare_ways
 from .errors import FleetStopped, MachineNotReady
 from .fleet_places import ORCHESTRATOR, FleetBase, FleetPlaces, Upstream
@@ -111,7 +112,7 @@ class Fleet:
         self._undo: list[Callable[[], object]] = []
         self._stopped = threading.Event()
         self._root: Any = None
-        self._bus_letters = DeadLetters()
+        self._losses: BusLosses | None = None
         self._supervisors: FleetSupervisors | None = None
 
     # -- life ---------------------------------------------------------------------------------
@@ -190,8 +191,8 @@ class Fleet:
             name=ORCHESTRATOR,
             send_timeout_s=settings.communication.message_timeout,
         )
-        self._bus_letters = channel.dead_letters
         protocol = Agent2AgentProtocol(ORCHESTRATOR, channel)
+        self._losses = BusLosses(channel, protocol)
         assert self.store is not None
         startup = Startup(self._see_logs(), self._haste)
 
@@ -375,9 +376,10 @@ class Fleet:
         return done
 
     def status(self) -> dict[str, Any]:
-        """See `RootActor.status`; `dead_letters` are the bus's, by reason (see `DeadLetter`)."""
+        """See `RootActor.status` and `BusLosses.added_to`."""
         status: dict[str, Any] = self._ask("status")
-        return status | {"dead_letters": self._bus_letters.counts()}
+        assert self._losses is not None
+        return self._losses.added_to(status)
 
     def tree(self) -> dict[str, Any]:
         """The root, its supervisors and their children, as plain data: see `fleet_tree`."""

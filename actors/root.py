@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -202,7 +201,9 @@ class RootActor(pykka.ThreadingActor):
                 agent.agent_id: agent.to_status() | {"role": self._roles.of_agent(agent.agent_id)}
                 for agent in self._roster.all()
             },
-            "services": {name: asdict(service) for name, service in self._roster.services.items()},
+            "services": {
+                name: service.to_status() for name, service in self._roster.services.items()
+            },
             "input_required": self._approvals.waiting(),
             "waits": self._team.waits(),
             "queued": self._book.waiting,

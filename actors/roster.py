@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from .tasks.rows import Conversation
@@ -161,6 +161,18 @@ class ServiceRecord:
     pid: int | None = None
     last_failure: str | None = None
     last_failure_kind: str | None = None
+    renewing: bool = False
+
+    def renew(self) -> int:
+        """It is to end and to start again, because somebody asked for it; the one that ends."""
+        self.renewing = True
+        return self.incarnation
+
+    def to_status(self) -> dict[str, Any]:
+        """The record as `status` shows it."""
+        told = asdict(self)
+        del told["renewing"]
+        return told
 
     def note(self, event: ChildEvent) -> None:
         """Take what happened to it."""
@@ -168,7 +180,8 @@ class ServiceRecord:
             return
         self.state = _SERVICE_STATES[event.kind]
         self.incarnation = event.incarnation
-        self.restarts += event.kind == "restarting"
+        self.restarts += event.kind == "restarting" and not self.renewing
+        self.renewing = self.renewing and event.kind != "starting"
         self.pid = event.info.get("pid")
         reason = event.reason
         if event.kind == "exited" and reason and reason.kind != "shutdown":

@@ -55,7 +55,7 @@ class Steering:
             UnknownAgent: there is none of that name.
         """
         if name in self._roster.services:
-            incarnation = self._roster.services[name].incarnation
+            incarnation = self._roster.services[name].renew()
         else:
             agent = self._find(name, also=tuple(self._roster.services))
             incarnation = agent.incarnation

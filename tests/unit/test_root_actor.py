@@ -832,10 +832,19 @@ def test_an_unknown_name_is_told_with_the_nearest(fleet: Fleet, verb: str) -> No
         getattr(fleet.root, verb)("agent_00").get(timeout=5)
 
 
-def test_a_service_can_be_restarted_and_takes_no_tasks(fleet: Fleet) -> None:
+def test_a_restart_of_a_service_by_request_is_none_of_its_restarts(fleet: Fleet) -> None:
     fleet.child("gateway", "ready")
     fleet.root.restart_agent("gateway").get(timeout=5)
     assert fleet.renewed == ["gateway"]
+    fleet.child("gateway", "exited", reason=ExitReason("shutdown", 0))
+    fleet.child("gateway", "restarting")
+    fleet.child("gateway", "starting", 2)
+    fleet.child("gateway", "ready", 2)
+    gateway = fleet.root.status().get(timeout=5)["services"]["gateway"]
+    assert (gateway["restarts"], gateway["incarnation"]) == (0, 2)
+    fleet.child("gateway", "exited", 2, reason=ExitReason("crash", 1))
+    fleet.child("gateway", "restarting", 2)
+    assert fleet.root.status().get(timeout=5)["services"]["gateway"]["restarts"] == 1
     with pytest.raises(UnknownAgent, match="agent_000, agent_001"):
         fleet.root.suspend_agent("gateway", now=False).get(timeout=5)
 

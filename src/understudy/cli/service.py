@@ -121,7 +121,8 @@ def status(config_path: str | None, settings: tuple[str, ...], as_json: bool) ->
     if answer["stale_messages"]:
         counts = {name: agent["stale_messages"] for name, agent in answer["agents"].items()}
         whose = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-        click.echo(f"{answer['stale_messages']} messages of ended incarnations dropped: {whose}")
+        more = f": {whose}" if whose else ""
+        click.echo(f"{answer['stale_messages']} messages of ended incarnations dropped{more}")
     if lost := answer["dead_letters"]:
         why = ", ".join(f"{count} {reason}" for reason, count in sorted(lost.items()))
         click.echo(f"messages between agents that nobody took: {why}")
