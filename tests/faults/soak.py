@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checker, victims
+from .growth import Sample, not_flat, sample_of, summary_of
 from .nemesis import Nemesis
 from .plan import Plan
 from .service import NotInTime, Service, wait_for
@@ -30,33 +31,23 @@ from .service import NotInTime, Service, wait_for
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .points import Role
+
 _STRIKE_S = 0.2
 _SAMPLE_S = 1.0
 _AGENTS = 3
 _MAX_WAITING = 10
 _LIVES = 5
 _MIN_LIFE_S = 20.0
-_WARM_UP_S = 20.0
 _SETTLE_S = 5.0
 _DONE_S = 180.0
 _LEFT_S = 60.0
-# A leak of one descriptor or 50 kB in each tenth strike would be over these.
-_MAX_DESCRIPTORS_PER_MINUTE = 5.0
-_MAX_MB_PER_MINUTE = 3.0
+# What has to last; a guard is replaced when it was killed, and so is a fork server.
+_SAMPLED: tuple[Role, ...] = ("service", "fork server", "guard")
 _QUICK = '@@ [{"delay": 0.05, "text": "done"}] @@'
 _WRITES = '@@ [{"tool": "Bash", "input": {"command": "echo x > f; sleep 0.3"}}, {"text": "ok"}] @@'
 # Longer than a pause, so that a paused process is not taken for a hung one.
 _SETTINGS = {"agent.health_check_interval": "5", "task_queue.max_size": "1000"}
-
-
-@dataclass
-class Sample:
-    """What the service used, so many seconds after its start."""
-
-    at_s: float
-    pss_mb: float
-    descriptors: int
-    threads: int
 
 
 @dataclass
@@ -67,12 +58,14 @@ class Soak:
     plan: Plan
     nemesis: Nemesis
     chance: random.Random
-    lives: list[list[Sample]] = field(default_factory=list[list[Sample]])
+    # The samples of each process, by its part and its id.
+    lives: list[dict[str, list[Sample]]] = field(default_factory=list[dict[str, list[Sample]]])
     faults: list[str] = field(default_factory=list[str])
     runs: set[str] = field(default_factory=set[str])
     dead_left_s: list[float] = field(default_factory=list[float])
     refused: int = 0
     _born: float = 0.0
+    _seen: dict[str, float] = field(default_factory=dict[str, float])
 
     def run(self, duration_s: float) -> None:
         """Strike for that long, then see that all is done and nothing left."""
@@ -91,7 +84,7 @@ class Soak:
         if not self.service.start(plan_file, agents=_AGENTS):
             raise AssertionError(f"the service does not start; see {self.service.log}")
         self._born = time.monotonic()
-        self.lives.append([])
+        self.lives.append({})
         old, self.runs = set(self.runs), self.runs | self.service.runs()
         if old:
             self._await_sweep(old)
@@ -149,13 +142,18 @@ class Soak:
 
     def _sample(self) -> None:
         assert self.service.process is not None
-        proc = Path(f"/proc/{self.service.process.pid}")
+        parts = self.nemesis.parts()
+        # What it starts has its command line until it becomes another program.
+        parts["service"] = [self.service.process.pid]
+        for role in _SAMPLED:
+            for pid in parts.get(role, []):
+                self._sample_one(f"{role} {pid}", pid)
+
+    def _sample_one(self, name: str, pid: int) -> None:
+        now = time.monotonic()
+        first = self._seen.setdefault(name, now)
         with contextlib.suppress(OSError):
-            rollup = (proc / "smaps_rollup").read_text(encoding="ascii")
-            pss_kb = next(int(row.split()[1]) for row in rollup.splitlines() if row[:4] == "Pss:")
-            descriptors, threads = (len(list((proc / part).iterdir())) for part in ("fd", "task"))
-            age_s = time.monotonic() - self._born
-            self.lives[-1].append(Sample(age_s, pss_kb / 1024, descriptors, threads))
+            self.lives[-1].setdefault(name, []).append(sample_of(pid, now - first))
 
     def _kill_service(self) -> None:
         """A socket goes first, which nothing but a new service makes good."""
@@ -182,43 +180,12 @@ class Soak:
         self.faults += checker.faults_in(
             self.service.database, told, journal, may_fail=checker.NOT_THE_SERVICES_FAULT
         )
-        self.faults += [fault for life in self.lives for fault in not_flat(life)]
-
-
-def slope(samples: list[Sample], name: str) -> float:
-    """By how much it grows in a minute, by least squares."""
-    ages = [sample.at_s / 60 for sample in samples]
-    values = [float(getattr(sample, name)) for sample in samples]
-    middle_x, middle_y = sum(ages) / len(ages), sum(values) / len(values)
-    spread = sum((x - middle_x) ** 2 for x in ages)
-    pairs = zip(ages, values, strict=True)
-    return sum((x - middle_x) * (y - middle_y) for x, y in pairs) / spread if spread else 0.0
-
-
-def summary_of(life: list[Sample]) -> dict[str, float]:
-    """First, last and growth per minute, from the warm-up on."""
-    samples = [sample for sample in life if sample.at_s >= _WARM_UP_S]
-    if len(samples) < 2:
-        return {}
-    found: dict[str, float] = {"minutes": round((samples[-1].at_s - samples[0].at_s) / 60, 2)}
-    for name in ("pss_mb", "descriptors", "threads"):
-        found[f"{name}_first"] = round(float(getattr(samples[0], name)), 1)
-        found[f"{name}_last"] = round(float(getattr(samples[-1], name)), 1)
-        found[f"{name}_per_minute"] = round(slope(samples, name), 2)
-    return found
-
-
-def not_flat(life: list[Sample]) -> list[str]:
-    """What grew in a life that was long enough to tell."""
-    found = summary_of(life)
-    if found.get("minutes", 0.0) < 2.0:
-        return []
-    limits = {"pss_mb": _MAX_MB_PER_MINUTE, "descriptors": _MAX_DESCRIPTORS_PER_MINUTE}
-    return [
-        f"{name} grew by {found[f'{name}_per_minute']} a minute"
-        for name, limit in limits.items()
-        if found[f"{name}_per_minute"] > limit
-    ]
+        self.faults += [
+            f"{name}: {fault}"
+            for life in self.lives
+            for name, samples in life.items()
+            for fault in not_flat(samples)
+        ]
 
 
 def soak(duration_s: float, seed: int, env: Mapping[str, str]) -> dict[str, Any]:
@@ -258,9 +225,14 @@ def results(run: Soak, seed: int, took_s: float) -> dict[str, Any]:
         "ended": checker.ends(database) if database.exists() else {},
         "runs_of_tasks": len(run.plan.journal("order")),
         "swept_after_start_s": [round(took, 2) for took in run.dead_left_s],
-        "lives": [summary_of(life) for life in run.lives],
+        "lives": [_long_ones(life) for life in run.lives],
         "faults": run.faults,
     }
+
+
+def _long_ones(life: dict[str, list[Sample]]) -> dict[str, dict[str, float]]:
+    found = {name: summary_of(samples) for name, samples in life.items()}
+    return {name: summary for name, summary in found.items() if summary}
 
 
 def main() -> int:
