@@ -36,10 +36,15 @@ _ACTIONS = ("kill",) * 7 + ("pause",) * 2 + ("cut",)
 
 @dataclass
 class Nemesis:
-    """Does one thing at a time, at random, and remembers how often it did what."""
+    """Does one thing at a time, at random, and remembers how often it did what.
+
+    Attributes:
+        spared: parts that are not killed.
+    """
 
     service: Service
     chance: random.Random
+    spared: frozenset[Role] = frozenset()
     done: collections.Counter[str] = field(default_factory=collections.Counter[str])
     _paused: dict[int, float] = field(default_factory=dict[int, float])
 
@@ -79,7 +84,7 @@ class Nemesis:
 
     def _kill(self, parts: dict[Role | None, list[int]], role: Role) -> None:
         # Without its guard a service leaves more to the next start: rarer than the rest.
-        if role == "guard" and self.chance.random() > _GUARD_SHARE:
+        if role in self.spared or (role == "guard" and self.chance.random() > _GUARD_SHARE):
             role = "gateway"
         if pids := parts.get(role):
             victims.kill(self.chance.choice(pids))

@@ -42,8 +42,9 @@ _MIN_LIFE_S = 20.0
 _SETTLE_S = 5.0
 _DONE_S = 180.0
 _LEFT_S = 60.0
-# What has to last; a guard is replaced when it was killed, and so is a fork server.
 _SAMPLED: tuple[Role, ...] = ("service", "fork server", "guard")
+# In every second life these live long enough to tell whether they grow.
+_SPARED: frozenset[Role] = frozenset({"fork server", "guard"})
 _QUICK = '@@ [{"delay": 0.05, "text": "done"}] @@'
 _WRITES = '@@ [{"tool": "Bash", "input": {"command": "echo x > f; sleep 0.3"}}, {"text": "ok"}] @@'
 # Longer than a pause, so that a paused process is not taken for a hung one.
@@ -85,6 +86,7 @@ class Soak:
             raise AssertionError(f"the service does not start; see {self.service.log}")
         self._born = time.monotonic()
         self.lives.append({})
+        self.nemesis.spared = _SPARED if len(self.lives) % 2 else frozenset()
         old, self.runs = set(self.runs), self.runs | self.service.runs()
         if old:
             self._await_sweep(old)
