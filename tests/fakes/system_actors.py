@@ -15,6 +15,13 @@ from understudy.supervision.actor import Actor
 from understudy.supervision.member import current_system
 from understudy.supervision.watch import Down
 from understudy.transport import MailboxSpec, Overflow
+from understudy.transport.errors import DeadlockError
+
+
+def await_file(folder: str, name: str) -> None:
+    ends = time.monotonic() + 30
+    while not Path(folder, name).exists() and time.monotonic() < ends:
+        time.sleep(0.002)
 
 
 class Worker(Actor):
@@ -60,6 +67,12 @@ class Worker(Actor):
         """Ask so that the call chain is not known: by a future."""
         time.sleep(delay_s)
         return other.ask("hello", block=False, timeout=20).get(timeout=20)
+
+    def ask_recovering(self, other: pykka.ActorRef[Any], folder: str) -> Any:
+        """Ask an `AsksBack` while it is in its next start."""
+        await_file(folder, "recovers")
+        Path(folder, "asks").touch()
+        return other.ask("hello", timeout=20)
 
     def send_round(self, refs: list[pykka.ActorRef[Any]]) -> Any:
         """Ask the first to ask the next, and so on."""
@@ -135,9 +148,7 @@ class Choosy(Worker):
     def hold(self, folder: str) -> None:
         """Take nothing until there is a file `go` in the folder; `held` says that it is so."""
         Path(folder, "held").touch()
-        ends = time.monotonic() + 30
-        while not Path(folder, "go").exists() and time.monotonic() < ends:
-            time.sleep(0.002)
+        await_file(folder, "go")
 
     def tell_itself_things(self) -> None:
         """Three messages that are no data, for two places."""
@@ -176,11 +187,19 @@ class AsksItsParent(Worker):
 
 
 class AsksBack(Worker):
-    """When it has fallen, asks in its next start who may be asking it."""
+    """When it has fallen, asks in its next start who is about to ask it: see `ask_recovering`."""
 
     def on_start(self) -> None:
-        if self.incarnation() > 1:
-            self.downs.append(self.words[0].ask("hello", timeout=20))
+        if self.incarnation() == 1:
+            return
+        asker, folder = self.words
+        Path(folder, "recovers").touch()
+        await_file(folder, "asks")
+        try:
+            self.downs.append(asker.ask("hello", timeout=20))
+        except DeadlockError:
+            Path(folder, "refused").touch()
+            raise
 
 
 class Plain(pykka.ThreadingActor):
