@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from .errors import SupervisionError
 from .written import Miswritten, describe
@@ -106,17 +107,29 @@ def compose(file: str, text: str) -> yaml.Node | None:
 def _construct(file: str, root: yaml.Node | None) -> object:
     if root is None:
         return None
-    loader = yaml.SafeLoader("")
+    loader = _Loader("")
     try:
         _check_keys(file, root)
         return loader.construct_document(root)  # pyright: ignore[reportUnknownMemberType]
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise InvalidFile(file, line, None, "not_yaml", str(error.problem)) from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
         raise InvalidFile(file, None, None, "not_yaml", f"cannot be read: {error}") from error
     finally:
         loader.dispose()
+
+
+class _Loader(yaml.SafeLoader):
+    """Tells of which line a value makes no sense, such as the date 2020-13-45."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
+        try:
+            made = super().construct_object(node, deep)  # pyright: ignore[reportUnknownMemberType]
+            return cast("object", made)
+        except ValueError as error:
+            problem = f"cannot be read: {error}"
+            raise ConstructorError(None, None, problem, node.start_mark) from error
 
 
 def _check_keys(file: str, node: yaml.Node) -> None:

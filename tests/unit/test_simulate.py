@@ -190,6 +190,7 @@ def test_the_tree_shows_each_step_with_what_follows_from_it(tmp_path: Path) -> N
         ),
         ("supervisor: {? [a, b] : 1}", ":1: a key must be a word"),
         ("a: &x [*x]", ": cannot be read: "),
+        ("supervisor:\n  children:\n    - id: 2020-13-45\n", ":3: cannot be read: month must"),
         ("supervisor: {}\nsteps:\n  - exit: a\n  - exit: b\n    reason: x\n", ":5: step 2 reason"),
         ("supervisor:\n  intensity: 1\n  intensity: 2\n", ":3: intensity: is there twice"),
         ("", ": the file: must be a mapping"),

@@ -72,6 +72,7 @@ def serve(
     It ends on SIGTERM, Ctrl-C or `understudy stop`; tasks that wait are kept.
     """
     from understudy import service  # noqa: PLC0415 - the fleet's modules, when needed
+    from understudy.actors.fleet_specs import agent_ids  # noqa: PLC0415 - likewise
     from understudy.logs import configure_logging  # noqa: PLC0415 - likewise
     from understudy.orchestrator import Orchestrator, base_of  # noqa: PLC0415 - likewise
 
@@ -82,7 +83,7 @@ def serve(
     level = orchestrator.config.settings.orchestrator.log_level
     folder = base_of(orchestrator.config.settings, os.environ).state_dir / "logs"
     configure_logging(folder, level, on_stderr=logging.getLevelNamesMapping()[level])
-    count = orchestrator.config.settings.orchestrator.num_agents
+    count = len(agent_ids(orchestrator.config.settings))
     service.serve(
         orchestrator,
         os.environ,
