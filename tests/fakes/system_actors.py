@@ -156,6 +156,22 @@ class Choosy(Worker):
             self.actor_ref.tell(object())
 
 
+class HoldsALock(Worker):
+    """Has a resource until its `on_stop` is through, which takes until there is a file `go`."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def on_start(self) -> None:
+        Path(self._folder, "lock").touch()
+
+    def on_stop(self) -> None:
+        Path(self._folder, "stopping").touch()
+        await_file(self._folder, "go")
+        Path(self._folder, "lock").unlink()
+
+
 class Trapping(Worker):
     trap_links = True
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from understudy.supervision import ChildContext
+    from understudy.supervision import ChildContext, ChildEvent
 
 
 def serve(context: ChildContext) -> None:
@@ -181,6 +181,26 @@ def leave_a_process(context: ChildContext) -> None:
     """Leave a grandchild behind."""
     grandchild = subprocess.Popen(["sleep", "600"])
     context.ready({"grandchild": grandchild.pid})
+    context.stop_requested.wait()
+
+
+def supervise(context: ChildContext) -> None:
+    """Be the parent of a supervisor with a fork server and a child of its own."""
+    from understudy.supervision import (  # noqa: PLC0415 - the other children need none of it
+        ChildSpec,
+        ForkServer,
+        Supervisor,
+        SupervisorSpec,
+    )
+
+    events: queue.SimpleQueue[ChildEvent] = queue.SimpleQueue()
+    rules = SupervisorSpec("inner", children=(ChildSpec("grandkid", "supervised_targets:serve"),))
+    forks = ForkServer(("supervised_targets",))
+    forks.start()
+    Supervisor.start(rules, forks, events.put)
+    while (event := events.get(timeout=30)).kind != "ready":
+        pass
+    context.ready({"grandchild": event.info["pid"]})
     context.stop_requested.wait()
 
 

@@ -19,6 +19,7 @@ from fakes.system_actors import (
     Choosy,
     CountsStarts,
     Failing,
+    HoldsALock,
     Plain,
     SaysGoodbye,
     Spawning,
@@ -477,6 +478,25 @@ def test_a_hung_actor_is_killed_when_its_loop_must_answer(system: ActorSystem) -
     assert pid(ref)
     ref.proxy().sleep(60)
     assert downs.get(timeout=LIMIT_S).reason == "hung"
+
+
+def test_an_actor_with_a_process_is_down_when_its_on_stop_is_through(
+    system: ActorSystem, tmp_path: Path
+) -> None:
+    ref = system.spawn(HoldsALock, str(tmp_path), process=True, name="holder")
+    downs = down_of(system, ref)
+    ref.stop(block=False)
+    eventually((tmp_path / "stopping").exists)
+    # What pykka calls not alive has its lock still: nobody may take its place.
+    eventually(lambda: not ref.is_alive())
+    with pytest.raises(NameTaken):
+        system.spawn(Worker, name="holder")
+    with pytest.raises(queue.Empty):
+        downs.get(timeout=0.1)
+    assert (tmp_path / "lock").exists()
+    (tmp_path / "go").touch()
+    assert downs.get(timeout=LIMIT_S).is_orderly
+    assert not (tmp_path / "lock").exists()
 
 
 # -- deadlocks ------------------------------------------------------------------------------------

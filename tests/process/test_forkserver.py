@@ -93,6 +93,22 @@ def test_what_a_child_leaves_in_its_process_group_is_killed_with_it(
     assert gone(grandchild.pid)
 
 
+def test_a_supervisor_that_had_too_little_time_to_end_leaves_no_grandchild(
+    run: Callable[..., Any],
+) -> None:
+    child = run("supervise")
+    grandchild = psutil.Process(child.ready()["grandchild"])
+    family = [grandchild, *grandchild.parents()]
+    below = family[: [one.pid for one in family].index(child.pid)]
+    # Deaf to all that asks it to end: the last rung is SIGKILL, and nothing of its own runs.
+    os.kill(child.pid, signal.SIGSTOP)
+    child.stop(0.1)
+    assert child.end().kind == "killed"
+    psutil.wait_procs(below, timeout=LIMIT_S)
+    assert len(below) == 2, "the grandchild, and the fork server that made it"
+    assert all(gone(one.pid) for one in below)
+
+
 def test_a_child_writes_to_its_log(run: Callable[..., Any], tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("before\n", encoding="utf-8")
