@@ -10,6 +10,7 @@ from understudy.transport import EncodeError, FrameTooLarge, TransportError
 
 from .failure import FailureKind
 from .tasks.rows import Conversation, Outcome
+from .way_out import WayOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +38,10 @@ class Dispatcher:
         roles: Roles,
         clock: Callable[[], float] = time.monotonic,
         standing_still: Callable[[], int] = lambda: 0,
+        way_out: WayOut | None = None,
     ) -> None:
         self._standing_still = standing_still
+        self._way_out = way_out or WayOut(roster, clock)
         self._roster = roster
         self._book = book
         self._orders = orders
@@ -52,6 +55,8 @@ class Dispatcher:
         Raises:
             StoreError: it cannot be recorded who has which task.
         """
+        if self._way_out.blocked_by is not None:
+            return
         # An agent that waits for another's task must not keep that task from being run.
         while len(self._book.running) - self._standing_still() < self._limits.max_running:
             pick = self._book.take(self._roster.idle(), self._roster.parked())
@@ -79,7 +84,7 @@ class Dispatcher:
             return
         order["number"] = self._book.running[task.task_id].number
         # First: the gateway must know whose requests come when the agent's first one does.
-        self._orders.assign(agent_id, task, self._roles.budget_of(task), self._above(task))
+        self._assign(agent_id, task)
         try:
             self._orders.give(agent_id, order, timeout_s=task.timeout + 2 * OVERTIME_S)
         except (EncodeError, FrameTooLarge) as error:
@@ -93,6 +98,18 @@ class Dispatcher:
         if conversation != warm:
             # It ends that one, and tells of the task's own once there is one.
             agent.container = agent.container_pid = None
+
+    def tell_gateway(self) -> None:
+        """Tell the gateway anew who works on what: a word to the one before it may be lost.
+
+        Raises:
+            StoreError: it cannot be read who pays.
+        """
+        for running in self._book.running.values():
+            self._assign(running.agent_id, running.task)
+
+    def _assign(self, agent_id: str, task: Task) -> None:
+        self._orders.assign(agent_id, task, self._roles.budget_of(task), self._above(task))
 
     def _above(self, task: Task) -> list[dict[str, Any]]:
         """Who else pays for it."""

@@ -18,7 +18,7 @@ from .dispatch import Dispatcher
 from .errors import FleetStopped
 from .failure import POLICIES, FailureKind
 from .hope import Hope
-from .orders import Orders
+from .orders import GATEWAY, Orders
 from .parking import Parking
 from .retries import Retries, RootLimits
 from .steering import CANCEL_GRACE_S, Steering
@@ -29,6 +29,7 @@ from .team.approvals import Approvals
 from .team.desk import TeamDesk, TeamDoor
 from .team.roles import Roles
 from .timekeeping import Timekeeper
+from .way_out import WayOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -80,6 +81,7 @@ class RootActor(pykka.ThreadingActor):
         self._limits = limits
         self._hope = Hope(book, on_hopeless)
         self._clock = clock
+        self._way_out = WayOut(roster, clock)
         self._retries = Retries(limits)
         self._parking = Parking(roster, book, self._orders, limits.park_after_s, record, clock)
         door = TeamDoor(self._check_open, self.cancel, self._parking.wake)
@@ -87,8 +89,9 @@ class RootActor(pykka.ThreadingActor):
             book, roster, self._roles, self._orders, door, limits.team, clock
         )
         self._dispatcher = Dispatcher(
-            roster, book, self._orders, limits, self._roles, clock, desk.count_standing_still
-        )
+            roster, book, self._orders, limits, self._roles, clock, desk.count_standing_still,
+            self._way_out,
+        )  # fmt: skip
         self._steering = Steering(roster, book, self._orders, renew_child, record, clock)
         self._approvals = Approvals(book, self._orders, clock)
         self._time = Timekeeper(book, roster, self._orders, kill_agent, clock)
@@ -208,6 +211,7 @@ class RootActor(pykka.ThreadingActor):
             "waits": self._team.waits(),
             "queued": self._book.waiting,
             "running": len(self._book.running),
+            "blocked_by": self._way_out.blocked_by,
             "stale_messages": self._roster.stale_messages,
             "stopping": self._closing,
             "problem": self._hope.problem,
@@ -320,6 +324,9 @@ class RootActor(pykka.ThreadingActor):
     def _on_child(self, event: ChildEvent) -> None:
         if event.child_id not in self._roster:
             self._time.note_service(event)
+            if (event.child_id, event.kind) == (GATEWAY, "ready"):
+                self._dispatcher.tell_gateway()
+                self._dispatch()
             if event.kind == "gave_up" and not self._closing:
                 self._hope.lose(f"{event.child_id} ended for good", event)
             return

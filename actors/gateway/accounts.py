@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import json
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ _USUAL_PLACE = (None, "global")
 # The largest context of a model. Who asks for more is refused by the API, and must not be able to
 # use up a budget by hanging up before.
 _MOST_OUTPUT = 1_000_000
+# The root tells who works on what as soon as a gateway is ready.
+_TOLD_S = 2.0
 
 
 class Wants(msgspec.Struct):
@@ -146,9 +150,25 @@ class Accounts:
         }
         for work in self._assigned.values():
             ledger.note_family(work.task_ids)
+        # What these agents work on was told to an earlier gateway, whose last word may be lost.
+        self._unsure = {agent_id: asyncio.Event() for agent_id in self._assigned}
+
+    async def be_sure(self, agent_id: str) -> None:
+        """Wait until this gateway was told what the agent works on, but for a moment only.
+
+        Nobody tells of an agent whose task is over: what it still asks for is its last task's.
+        """
+        told = self._unsure.get(agent_id)
+        if told is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(told.wait(), _TOLD_S)
+        self._unsure.pop(agent_id, None)
 
     def assign(self, agent_id: str, data: dict[str, Any]) -> None:
         """That agent works on another task now."""
+        if told := self._unsure.pop(agent_id, None):
+            told.set()
         before = self._assigned.get(agent_id, Assignment())
         now = self._assigned[agent_id] = Assignment.from_wire(data)
         kept = {name: data.get(name) for name in ("task_id", "priority", "budget", "above")}

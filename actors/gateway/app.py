@@ -123,6 +123,7 @@ class AgentApp:
         desk = self._desk
         if request.path != MESSAGES:
             return await count_tokens(request, body, desk)
+        await desk.accounts.be_sure(self._agent_id)
         wants = Wants.of(body)
         # Only a stream can be held with pings; anything else must end before the client gives up.
         hold_s = desk.max_wait_s if wants.stream else min(desk.max_wait_s, desk.head_s / 2)

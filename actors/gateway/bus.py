@@ -117,15 +117,13 @@ class GatewayBus:
             kind = MessageType.ERROR
             answer = {"kind": type(error).__name__, "message": str(error), **_who(command)}
         if command["command"] == "assign":
-            if kind is MessageType.ERROR:
-                _log.warning("an assignment is not taken: %r", answer)
             return
         self._protocol.send(message.sender_id, kind, answer, correlation_id=message.message_id)
 
 
 def _done(command: dict[str, Any]) -> dict[str, Any]:
-    word = {"open": "opened", "close": "closed", "assign": "assigned"}[command["command"]]
-    return {"command": word, **_who(command)}
+    words = {"open": "opened", "close": "closed"}
+    return {"command": words.get(command["command"]), **_who(command)}
 
 
 def _who(command: dict[str, Any]) -> dict[str, Any]:

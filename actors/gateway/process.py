@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from understudy.supervision import ChildContext
+
+_log = logging.getLogger(__name__)
 
 _COMMAND_S = 10.0
 
@@ -155,6 +158,10 @@ class _Gateway:
 
     def _on_command(self, command: dict[str, Any]) -> None:
         """Carry a command out in the loop; called in the bus's thread."""
+        if command["command"] == "assign":
+            # Nobody is told, so nobody waits: in the loop it comes before what is asked later.
+            call_in(self._loop, lambda: self._assign(command))
+            return
         done = asyncio.run_coroutine_threadsafe(self._obey(command), self._loop)
         done.result(_COMMAND_S)
 
@@ -162,7 +169,11 @@ class _Gateway:
         match command["command"]:
             case "open":
                 await self._doors.open(command["agent_id"], command["socket_path"])
-            case "assign":
-                self._desk.accounts.assign(command["agent_id"], dict(command))
             case _:
                 await self._doors.close(command["agent_id"])
+
+    def _assign(self, command: dict[str, Any]) -> None:
+        try:
+            self._desk.accounts.assign(command["agent_id"], command)
+        except (LedgerError, LookupError, TypeError, ValueError) as error:
+            _log.warning("an assignment is not taken whole: %r: %r", error, command)

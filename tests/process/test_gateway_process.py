@@ -9,6 +9,7 @@ import os
 import queue
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -253,6 +254,23 @@ def test_requests_go_on_the_account_of_the_task_that_the_agent_works_on(services
     services.wait("gateway", "ready")
     assert ask(path, "hi")[0] == 200
     assert services.hear().payload["task_id"] == "t1"
+
+
+def test_a_new_gateway_charges_nobody_for_what_an_earlier_one_was_told(services: Services) -> None:
+    path = str(services.folder / "a.sock")
+    services.add_gateway(services.add_model(), {"agent_000": path})
+    pid = services.wait("gateway", "ready").info["pid"]
+    assign(services, "before")
+    os.kill(pid, signal.SIGKILL)
+    services.wait("gateway", "ready")
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, path, "hi")
+        # It has asked, and nothing says yet for which task.
+        assert services.bus.receive(0.5) is None
+        order = {"command": "assign", "agent_id": "agent_000", "task_id": "after"}
+        services.orchestrator.send("gateway", MessageType.COORDINATION, order)
+        assert asked.result(LIMIT_S)[0] == 200
+    assert services.hear().payload["task_id"] == "after"
 
 
 def assign(services: Services, task_id: str) -> None:

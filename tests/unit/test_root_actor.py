@@ -550,6 +550,33 @@ def test_a_gateway_that_ended_holds_nothing(fleet: Fleet) -> None:
     assert fleet.ended == ["agent_000"]
 
 
+def test_nothing_is_given_out_while_no_gateway_serves(fleet: Fleet) -> None:
+    fleet.child("gateway", "starting", 1)
+    fleet.ready("agent_000")
+    fleet.submit("a")
+    status = fleet.root.status().get(timeout=5)
+    assert (fleet.given(), status["blocked_by"], status["queued"]) == ([], "gateway", 1)
+    fleet.child("gateway", "ready", 1)
+    assert fleet.given() == [("agent_000", "a")]
+    assert fleet.bus.given[0][1]["attempt"] == 1
+    assert fleet.root.status().get(timeout=5)["blocked_by"] is None
+
+
+def test_the_next_gateway_is_told_who_works_on_what(fleet: Fleet) -> None:
+    fleet.child("gateway", "ready", 1)
+    fleet.ready("agent_000")
+    fleet.ready("agent_001")
+    fleet.submit("a", priority=9)
+    fleet.child("gateway", "exited", 1)
+    fleet.submit("b")
+    fleet.bus.orders.clear()
+    fleet.child("gateway", "starting", 2)
+    fleet.child("gateway", "ready", 2)
+    told = [(order["agent_id"], order["task_id"], order["priority"])
+            for to, order in fleet.bus.orders if to == "gateway"]  # fmt: skip
+    assert told == [("agent_000", "a", 9), ("agent_001", "b", 5)]
+
+
 def test_the_time_until_somebody_answers_is_none_of_the_tasks(fleet: Fleet) -> None:
     fleet.ready("agent_000")
     fleet.submit("a", timeout=60.0)
