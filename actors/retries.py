@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .failure import POLICIES
+from .failure import POLICIES, FailureKind
 from .team.giving import TeamLimits
 
 if TYPE_CHECKING:
-    from .failure import FailureKind
     from .running import Running
     from .settings import Settings
 
 _TEAM = TeamLimits()
+# What a request that the API does not want now ends as, by the CLI's release and the moment.
+_REFUSED_FOR_NOW = (FailureKind.RATE_LIMITED, FailureKind.OVERLOADED, FailureKind.API_DOWN)
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,26 @@ class RootLimits:
 
 
 class Retries:
-    """How often each task tried again. It may do so for as long as the task itself may take."""
+    """How often each task tried again. It may do so for as long as the task itself may take.
+
+    Time for which the API asks is none of the task's, however long that is: only its deadline ends
+    a task that waits for it.
+    """
 
     def __init__(self, limits: RootLimits) -> None:
         self._limits = limits
         self._tries: dict[str, int] = {}
 
-    def wait_s(self, running: Running, kind: FailureKind) -> float | None:
-        """How long the task waits before its next try after that failure; None: it ends with it."""
+    def wait_s(self, running: Running, kind: FailureKind, pause_s: float = 0.0) -> float | None:
+        """How long the task waits before its next try after that failure; None: it ends with it.
+
+        `pause_s` is for how long the API wants no request.
+        """
         policy, task, limits = POLICIES[kind], running.task, self._limits
         if not policy.requeue:
             return None
+        if pause_s > 0 and kind in _REFUSED_FOR_NOW:
+            return max(pause_s, limits.retry_wait_min_s)
         tries = self._tries[task.task_id] = self._tries.get(task.task_id, 0) + 1
         if policy.uses_attempt and running.attempt >= limits.max_attempts:
             return None

@@ -94,7 +94,7 @@ class RootActor(pykka.ThreadingActor):
         )  # fmt: skip
         self._steering = Steering(roster, book, self._orders, renew_child, record, clock)
         self._approvals = Approvals(book, self._orders, clock)
-        self._time = Timekeeper(book, roster, self._orders, kill_agent, clock)
+        self._time = Timekeeper(book, roster, self._orders, kill_agent, clock, self._way_out)
         self._closing: str | None = None
         self._keeps = False
 
@@ -212,6 +212,7 @@ class RootActor(pykka.ThreadingActor):
             "queued": self._book.waiting,
             "running": len(self._book.running),
             "blocked_by": self._way_out.blocked_by,
+            "paused_s": round(self._way_out.pause_s, 1),
             "stale_messages": self._roster.stale_messages,
             "stopping": self._closing,
             "problem": self._hope.problem,
@@ -250,7 +251,7 @@ class RootActor(pykka.ThreadingActor):
         match message:
             case ChildEvent():
                 self._on_child(message)
-            case AgentMessage(payload={"kind": "usage" | "waiting" | "egress"}):
+            case AgentMessage() if self._roster.is_report(message):
                 self._time.note_report(message.payload)
             case AgentMessage() if self._roster.is_stale(message):
                 self._roster.count_stale(message)
@@ -405,10 +406,12 @@ class RootActor(pykka.ThreadingActor):
 
     def _retry_later(self, running: Running, kind: FailureKind, result: TaskResult) -> bool:
         """Whether the task waits and tries again, here or in the next service."""
-        wait_s = None if self._closing and not self._keeps else self._retries.wait_s(running, kind)
+        wait_s = None
+        if self._keeps or not self._closing:
+            wait_s = self._retries.wait_s(running, kind, self._way_out.pause_s)
         if wait_s is None:
             return False
-        why = f"{kind}: {result.error}; next try in {wait_s:g} s"
+        why = f"{kind}: {result.error}; next try in {round(wait_s, 1):g} s"
         free = not POLICIES[kind].uses_attempt
         self._book.requeue(running.task, why, after_s=wait_s, free=free)
         self._drain_again()

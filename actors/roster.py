@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from .orders import GATEWAY
 from .tasks.rows import Conversation
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ _SERVICE_STATES = {
 }  # fmt: skip
 _EGRESS_SUMS = ("connections", "refused", "sent_bytes", "received_bytes")
 _MAX_HOSTS = 100
+# What the gateway tells of: what has happened, and what is so now.
+_SUMS = ("usage", "egress")
+_REPORTS = (*_SUMS, "waiting", "paused")
 
 
 @dataclass(slots=True)
@@ -174,6 +178,10 @@ class ServiceRecord:
         del told["renewing"]
         return told
 
+    def serves(self, incarnation: int) -> bool:
+        """Whether that incarnation is the one that works now."""
+        return self.state in ("starting", "ready") and self.incarnation == incarnation
+
     def note(self, event: ChildEvent) -> None:
         """Take what happened to it."""
         if event.kind not in _SERVICE_STATES:
@@ -229,6 +237,15 @@ class Roster:
         """Keep what happened to a child that is no agent."""
         if event.incarnation:  # without, it is about the supervisor itself
             self.services.setdefault(event.child_id, ServiceRecord()).note(event)
+
+    def is_report(self, message: AgentMessage) -> bool:
+        """Whether the gateway reports. The sums of one that has ended are true all the same."""
+        kind = message.payload.get("kind")
+        if message.sender_id != GATEWAY or kind not in _REPORTS:
+            return False
+        gateway = self.services.get(GATEWAY)
+        is_now = gateway is not None and gateway.serves(message.incarnation)
+        return is_now or kind in _SUMS
 
     def is_stale(self, message: AgentMessage) -> bool:
         """Whether it comes from an incarnation that has ended: its last words may come late."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .running import Running
     from .task_book import TaskBook
     from .tasks.task import Task, TaskResult
+    from .way_out import WayOut
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Timekeeper:
     Args:
         kill_agent: ends an agent that does not answer in time.
         clock: monotonic seconds.
+        way_out: told of the pauses that the API asks for.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class Timekeeper:
         orders: Orders,
         kill_agent: Callable[[str], None],
         clock: Callable[[], float],
+        way_out: WayOut,
     ) -> None:
         self._book = book
         self._roster = roster
         self._orders = orders
         self._kill_agent = kill_agent
         self._clock = clock
+        self._way_out = way_out
         self._deadlines: list[tuple[float, str]] = []
 
     def watch(self, tasks: Iterable[Task]) -> None:
@@ -56,7 +60,10 @@ class Timekeeper:
                 heapq.heappush(self._deadlines, (task.deadline, task.task_id))
 
     def note_report(self, report: dict[str, Any]) -> None:
-        """Keep what the gateway tells of an agent: see `Roster.note_report`."""
+        """Keep what the gateway tells of an agent, see `Roster.note_report`, or of the API."""
+        if report["kind"] == "paused":
+            self._way_out.note_pause(report)
+            return
         self._roster.note_report(report)
         if report["kind"] == "waiting":
             self._note_wait(self._roster.task_of(report), report)

@@ -119,7 +119,8 @@ def make_desk(
         plan: what it does.
         upstream: whom requests go to.
         credentials: the ones to begin with.
-        report: gets usage (`kind: usage`) and who waits (`kind: waiting`); must not block.
+        report: gets usage (`kind: usage`), who waits (`kind: waiting`), and for how long nobody
+            may ask (`kind: paused`); must not block.
         rng: chance for jitter.
         clock: monotonic seconds; the loop's own.
         wall: seconds since the epoch.
@@ -139,6 +140,9 @@ def make_desk(
     def tell(agent_id: str, wait: Mapping[str, Any]) -> None:
         report({"kind": "waiting", "agent_id": agent_id, **wait})
 
+    def tell_pause(seconds: float, why: str) -> None:
+        report({"kind": "paused", "for_s": seconds, "why": why})
+
     gate = Gate(
         RateLimits(plan.limits),
         Breaker(rng),
@@ -148,6 +152,7 @@ def make_desk(
         clock,
         wall,
         max_waiting=plan.max_waiting,
+        tell_pause=tell_pause,
     )
     source = CredentialSource.of_plan(credentials, plan.source, clock)
     return Desk(

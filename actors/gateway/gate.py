@@ -30,6 +30,9 @@ _BACKOFF_MIN_S = 0.5
 _BACKOFF_MAX_S = 10.0
 _JITTER = 0.1
 _MAX_JITTER_S = 1.0
+# A shorter pause is no reason to keep tasks back: it is over when their first requests come.
+_LONG_PAUSE_S = 5.0
+_SAME_PAUSE_S = 1.0
 
 TOO_MANY, OVERLOADED = 429, 529
 _DOWN = frozenset({500, 502, 503, 504})
@@ -111,6 +114,8 @@ class Gate:
         tell: told that an agent waits: `waits_for` (why; None: no more), and then `waited_s`, how
             long already, and `at_most_s`, how long it may yet.
         max_waiting: how many may wait at once.
+        tell_pause: told for how many seconds the API wants no request from anybody, and why; not
+            of pauses that are over before it matters to anybody.
     """
 
     limits: RateLimits
@@ -122,6 +127,7 @@ class Gate:
     wall: Callable[[], float]
     max_waiting: int
     estimate: Estimate = field(default_factory=Estimate)
+    tell_pause: Callable[[float, str], None] = lambda _seconds, _why: None
     _line: FairLine[_Waiter] = field(default_factory=FairLine["_Waiter"])
     # Those whose answer has not begun yet.
     _on_way: set[int] = field(default_factory=set[int])
@@ -320,7 +326,11 @@ class Gate:
         if retry_after_s is not None:
             # Some say 0: whoever believes them asks in a loop.
             backoff_s = max(retry_after_s, _BACKOFF_MIN_S)
+            # Of many that are refused at one moment, each says the same.
+            is_news = now + retry_after_s > self.limits.paused_until + _SAME_PAUSE_S
             self.limits.pause(now + retry_after_s)
+            if retry_after_s >= _LONG_PAUSE_S and is_news:
+                self.tell_pause(retry_after_s, ask.why)
         more_s = min(_MAX_JITTER_S, backoff_s * _JITTER)
         ask.not_before = now + backoff_s + more_s * self.rng.random()
 

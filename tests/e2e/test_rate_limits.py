@@ -66,6 +66,24 @@ def test_at_the_apis_limit_tasks_wait_and_over_their_budget_they_end(
     assert all(each.turns == 3 and each.dollars > 0 for each in spent)
 
 
+def test_the_queue_waits_for_as_long_as_the_api_asks(
+    settings: Callable[[str], dict[str, Any]], until: Callable[..., Any]
+) -> None:
+    storm = {"status": 429, "seconds": 9, "retry_after": 10}
+    short = {"gateway.api_retries": 0, "gateway.max_wait": 1.0, "supervision.backoff_max": 2.0}
+    with (
+        FakeApiThread({"storm": storm}) as api,
+        Orchestrator(overrides=settings(api.url) | short) as fleet,
+    ):
+        # No task may work for as long as the API wants nobody to ask.
+        handles = [fleet.submit(Task(description=TURN, timeout=6)) for _ in range(3)]
+        until(lambda: fleet.status()["blocked_by"] == "rate_limit")
+        results = [handle.wait(timeout_s=90) for handle in handles]
+        assert [(each.status, each.attempts) for each in results] == [("success", 1)] * 3
+        # Those that were on their way at one moment, and nobody later.
+        assert [entry["ev"] for entry in api.requests].count("refused") in (1, 2)
+
+
 def test_a_storm_is_waited_out_in_the_middle_of_a_turn(
     settings: Callable[[str], dict[str, Any]],
 ) -> None:

@@ -261,6 +261,17 @@ def test_what_does_not_pass_in_time_is_told_as_what_it_is(tmp_path: Path) -> Non
         run(scene)
 
 
+def test_a_pause_that_is_longer_than_anybody_is_held_is_told_once(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with world(tmp_path, api.url, max_wait_s=1.0) as here:
+            assert await here.ask_all(6) == {429: 6}
+            told = [each for each in here.reports if each["kind"] == "paused"]
+            assert told == [{"kind": "paused", "for_s": 3600.0, "why": "rate_limit"}]
+
+    with FakeApiThread({"storm": {"status": 429, "seconds": 60, "retry_after": 3600}}) as api:
+        run(scene)
+
+
 def test_a_stream_that_is_held_begins_with_pings_and_goes_on_with_the_answer(
     tmp_path: Path,
 ) -> None:

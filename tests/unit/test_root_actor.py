@@ -102,6 +102,8 @@ class Fleet:
             clock=self.clock,
         )
         self.root: Any = self.ref.proxy()
+        self.child("gateway", "starting")
+        self.child("gateway", "ready")
 
     def record(self, name: str, kind: str, text: str) -> None:
         assert text
@@ -173,7 +175,10 @@ class Fleet:
         payload: dict[str, Any] = {"kind": "waiting", "agent_id": agent, "waits_for": why}
         if why is not None:
             payload |= {"waited_s": 0.5, "at_most_s": 600.0}
-        self.tell(self.message("gateway", MessageType.STATUS_UPDATE, payload))
+        self.report(payload)
+
+    def report(self, payload: dict[str, Any], incarnation: int = 1) -> None:
+        self.tell(self.message("gateway", MessageType.STATUS_UPDATE, payload, incarnation))
 
     def fall(self, agent: str, incarnation: int = 1) -> None:
         reason = ExitReason("killed", None, 9, "killed by SIGKILL", None)
@@ -427,6 +432,36 @@ def test_a_rate_limit_uses_no_attempt_and_the_task_waits(fleet: Fleet) -> None:
     assert handle.wait(1).attempts == 1
 
 
+def test_for_as_long_as_the_api_asks_to_wait_nothing_is_given_out_and_no_task_ends(
+    fleet: Fleet,
+) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a", timeout=20.0)
+    for _ in range(20):
+        fleet.report({"kind": "paused", "for_s": 3600.0, "why": "rate_limit"})
+        fleet.report({"kind": "paused", "for_s": 10.0, "why": "overloaded"})
+        fleet.answer("agent_000", "a", kind=FailureKind.RATE_LIMITED)
+        fleet.state("agent_000")
+        given = len(fleet.bus.given)
+        fleet.after(3599)
+        status = fleet.root.status().get(timeout=5)
+        assert (status["blocked_by"], status["paused_s"]) == ("rate_limit", 1.0)
+        assert len(fleet.bus.given) == given
+        fleet.after(1)
+        assert len(fleet.bus.given) == given + 1
+    fleet.answer("agent_000", "a")
+    assert handle.wait(1).attempts == 1
+
+
+def test_a_task_that_waits_for_the_api_ends_at_its_deadline(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    (handle,) = fleet.submit("a", deadline=fleet.clock.now + 100)
+    fleet.report({"kind": "paused", "for_s": 3600.0, "why": "rate_limit"})
+    fleet.answer("agent_000", "a", kind=FailureKind.RATE_LIMITED)
+    fleet.after(101)
+    assert handle.wait(1).failure_kind == "timeout"
+
+
 def test_an_api_that_stays_down_ends_the_task_within_its_time(fleet: Fleet) -> None:
     fleet.ready("agent_000")
     (handle,) = fleet.submit("a", timeout=20.0)
@@ -551,19 +586,18 @@ def test_a_gateway_that_ended_holds_nothing(fleet: Fleet) -> None:
 
 
 def test_nothing_is_given_out_while_no_gateway_serves(fleet: Fleet) -> None:
-    fleet.child("gateway", "starting", 1)
+    fleet.child("gateway", "starting", 2)
     fleet.ready("agent_000")
     fleet.submit("a")
     status = fleet.root.status().get(timeout=5)
     assert (fleet.given(), status["blocked_by"], status["queued"]) == ([], "gateway", 1)
-    fleet.child("gateway", "ready", 1)
+    fleet.child("gateway", "ready", 2)
     assert fleet.given() == [("agent_000", "a")]
     assert fleet.bus.given[0][1]["attempt"] == 1
     assert fleet.root.status().get(timeout=5)["blocked_by"] is None
 
 
 def test_the_next_gateway_is_told_who_works_on_what(fleet: Fleet) -> None:
-    fleet.child("gateway", "ready", 1)
     fleet.ready("agent_000")
     fleet.ready("agent_001")
     fleet.submit("a", priority=9)
@@ -575,6 +609,33 @@ def test_the_next_gateway_is_told_who_works_on_what(fleet: Fleet) -> None:
     told = [(order["agent_id"], order["task_id"], order["priority"])
             for to, order in fleet.bus.orders if to == "gateway"]  # fmt: skip
     assert told == [("agent_000", "a", 9), ("agent_001", "b", 5)]
+
+
+def test_the_late_words_of_a_gateway_that_ended_hold_nothing(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.submit("a", timeout=60.0)
+    fleet.child("gateway", "exited")
+    fleet.hold("agent_000")
+    fleet.child("gateway", "starting", 2)
+    fleet.hold("agent_000")
+    fleet.report({"kind": "usage", "agent_id": "agent_000", "requests": 1})
+    status = fleet.root.status().get(timeout=5)
+    agent = status["agents"]["agent_000"]
+    # What it counted is true all the same.
+    assert (agent["waits_for"], agent["usage"]["requests"]) == (None, 1)
+    assert status["stale_messages"] == 2
+    fleet.clock.now += 91
+    fleet.tell("tick")
+    assert fleet.ended == ["agent_000"]
+
+
+def test_only_the_gateway_says_that_an_agent_waits(fleet: Fleet) -> None:
+    fleet.ready("agent_000")
+    fleet.ready("agent_001")
+    fleet.submit("a")
+    lie = {"kind": "waiting", "agent_id": "agent_000", "waits_for": "budget", "at_most_s": 1e9}
+    fleet.tell(fleet.message("agent_001", MessageType.STATUS_UPDATE, lie))
+    assert fleet.root.status().get(timeout=5)["agents"]["agent_000"]["waits_for"] is None
 
 
 def test_the_time_until_somebody_answers_is_none_of_the_tasks(fleet: Fleet) -> None:

@@ -114,6 +114,10 @@ def status(config_path: str | None, settings: tuple[str, ...], as_json: bool) ->
     Console(emoji=False).print(status_table(answer))
     Console(emoji=False).print(services_table(answer))
     click.echo(f"{answer['queued']} queued, {answer['running']} running")
+    if (why := answer["blocked_by"]) == "gateway":
+        click.echo("no task is given out: the gateway is not ready")
+    elif why:
+        click.echo(f"no task is given out for {answer['paused_s']:.0f} s: the API says {why}")
     for asked in answer["input_required"]:
         call = f"{asked['task_id']} --call {asked['request_id']}"
         click.echo(printable(f"input required: {call}  {call_text(asked)}"))
