@@ -2,7 +2,8 @@
 
 One breaker belongs to one credential. Closed, everything passes. After failures in a row it is
 open: nothing passes for a while. Then a single probe goes; each success doubles how many may be
-on their way at once, until nobody counts any more. A rejected key breaks it for good.
+on their way at once, until nobody counts any more. A rejected key breaks it: all are refused until
+there is another one, or a probe finds the same one good again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ class Breaker:
         threshold: so many failures in a row open it.
         min_s, max_s: the first wait, and the longest; each is twice the one before.
         jitter: by which share a wait is made longer at most.
+        probe_s: so long after a key was rejected one request may try it again.
+
+    Attributes:
+        broken: why the key counts as rejected, or None.
     """
 
     def __init__(
@@ -33,12 +38,15 @@ class Breaker:
         min_s: float = 0.5,
         max_s: float = 10.0,
         jitter: float = 0.2,
+        probe_s: float = 60.0,
     ) -> None:
         self._rng = rng
         self._threshold = threshold
         self._min_s = min_s
         self._max_s = max_s
         self._jitter = jitter
+        self._probe_s = probe_s
+        self._probe_at = float("-inf")
         self._in_a_row = 0
         self._openings = 0
         self._opened_at = float("-inf")
@@ -51,9 +59,13 @@ class Breaker:
         """How many requests may be on their way at once; None is no limit."""
         return 0 if now < self.open_until else self._room
 
+    def refusal(self, now: float) -> str | None:
+        """Why everybody is refused; None: who comes may wait for its turn."""
+        return self.broken if now < self._probe_at else None
+
     def state(self, now: float) -> str:
         """`closed`, `open`, `half_open` or `broken`."""
-        if self.broken is not None:
+        if self.refusal(now) is not None:
             return "broken"
         if now < self.open_until:
             return "open"
@@ -76,13 +88,16 @@ class Breaker:
         """A request that was sent at that time was answered."""
         if sent_at < self._opened_at:
             return
+        self.broken = None
         self._in_a_row = self._openings = 0
         if self._room is not None:
             self._room = self._room * 2 if self._room < _FREE else None
 
-    def break_(self, reason: str) -> None:
-        """The credential is rejected: nothing passes until there is another."""
-        self.broken = reason
+    def break_(self, reason: str, now: float) -> None:
+        """The credential is rejected: nothing passes until there is another, but for a probe."""
+        self.broken, self._probe_at = reason, now + self._probe_s
+        # Then one goes, and the others wait for what it finds.
+        self._opened_at, self._room, self.why = now, 1, "api_down"
 
     def mend(self) -> None:
         """There is a new credential: start anew."""

@@ -24,6 +24,7 @@ from .usage import UsageMeter
 
 if TYPE_CHECKING:
     from .accounts import Entry, Wants
+    from .credentials import Credentials
     from .desk import Desk
     from .gate import Ask
     from .limits import Permit
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _REDIRECTS = range(300, 400)
-_OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
+_OK, _UNAUTHORIZED = 200, 401
 _MAX_JSON_BYTES = 8 << 20
 _MAX_ERROR_BYTES = 64 << 10
 
@@ -75,7 +76,7 @@ class Exchange:
             except OverBudget as error:
                 return await self._end(answers.over_budget(error.message))
             except NoTurn as error:
-                if error.why == "denied" and await self._is_renewed():
+                if error.why == "denied" and await self._is_renewed(self.desk.source.current):
                     continue
                 return await self._end(answers.no_turn(error))
             answer = await self._on_the_books(permit)
@@ -117,8 +118,9 @@ class Exchange:
                     answer = await stack.enter_async_context(post)
                 self.status = answer.status
                 desk.gate.answered(permit, self.ask, answer.status, answer.headers)
-                if answer.status in (_UNAUTHORIZED, _FORBIDDEN):
-                    return await self._denied(answer)
+                # A 403 may be about one model or one feature: it is the asker's alone.
+                if answer.status == _UNAUTHORIZED:
+                    return await self._denied(answer, used)
                 if answer.status in TRANSIENT and self._may_wait():
                     return None
                 return await self._pass_on(answer, permit, entry)
@@ -229,9 +231,11 @@ class Exchange:
             answer = answers.unreachable(shown, _reason(error))
         return await self._end(answer)
 
-    async def _denied(self, answer: aiohttp.ClientResponse) -> web.StreamResponse | None:
+    async def _denied(
+        self, answer: aiohttp.ClientResponse, used: Credentials
+    ) -> web.StreamResponse | None:
         """The API rejects the key: try another one if there is, else tell everybody."""
-        if await self._is_renewed():
+        if await self._is_renewed(used):
             return None
         _, said = _error_of(await answer.content.read(_MAX_ERROR_BYTES))
         text = f"the API rejects the key ({answer.status}): {said}"
@@ -239,9 +243,8 @@ class Exchange:
         self.desk.gate.deny(f"{text}; {problem}" if problem else text)
         return await self._end(answers.denied(text))
 
-    async def _is_renewed(self) -> bool:
-        source = self.desk.source
-        if not await source.renew(source.current):
+    async def _is_renewed(self, rejected: Credentials) -> bool:
+        if not await self.desk.source.renew(rejected):
             return False
         self.desk.gate.mend()
         return True

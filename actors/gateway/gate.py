@@ -36,7 +36,7 @@ _SAME_PAUSE_S = 1.0
 
 TOO_MANY, OVERLOADED = 429, 529
 _DOWN = frozenset({500, 502, 503, 504})
-_DENIED = frozenset({401, 403})
+_UNAUTHORIZED = 401
 TRANSIENT = frozenset({TOO_MANY, OVERLOADED, *_DOWN})
 """Statuses that the gateway waits out for its agents."""
 
@@ -223,8 +223,8 @@ class Gate:
             self.budget.check(waiter.ask.account, self.wall())
         except OverBudget as error:
             return _refuse(waiter, error)
-        if self.breaker.broken is not None:
-            return _refuse(waiter, NoTurn("denied", self.breaker.broken))
+        if (denied := self.breaker.refusal(self.clock())) is not None:
+            return _refuse(waiter, NoTurn("denied", denied))
         if self.limits.paused_until > waiter.ask.until:
             wait_s = self.limits.paused_until - self.clock()
             text = f"the API asks to wait for {wait_s:.0f} s"
@@ -259,7 +259,7 @@ class Gate:
             self._put_off(ask, now, retry_after_s)
         if status in TRANSIENT and not (status == TOO_MANY and windows):
             self.breaker.failed(now, permit.at, _word(status))
-        elif status not in TRANSIENT and status not in _DENIED:
+        elif status not in TRANSIENT and status != _UNAUTHORIZED:
             self.breaker.succeeded(permit.at)
         if windows:
             self.limits.learn(now, permit, windows)
@@ -297,7 +297,7 @@ class Gate:
 
     def deny(self, reason: str) -> None:
         """The credential is rejected: whoever waits is told."""
-        self.breaker.break_(reason)
+        self.breaker.break_(reason, self.clock())
         self._pump()
 
     def mend(self) -> None:

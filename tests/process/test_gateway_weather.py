@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import pytest
 
 from understudy.actors.gateway import Credentials
 from understudy.actors.gateway.app import AgentApp
+from understudy.actors.gateway.breaker import Breaker
 from understudy.actors.gateway.budget import BudgetPlan, Caps
 from understudy.actors.gateway.client import UpstreamClient
 from understudy.actors.gateway.desk import Desk, DeskPlan, make_desk
@@ -99,6 +101,10 @@ async def world(
 
 def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(scene(), LIMIT_S))
+
+
+def scripted(**step: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - of docs/fake-api.md
+    return [{"role": "user", "content": f"@@ [{json.dumps(step)}] @@"}]
 
 
 def events(requests: list[dict[str, Any]]) -> Counter[str]:
@@ -339,6 +345,23 @@ def test_a_rejected_key_is_renewed_once_for_everybody(tmp_path: Path) -> None:
         run(scene)
 
 
+def test_a_late_refusal_of_the_old_key_says_nothing_of_the_new_one(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("ANTHROPIC_API_KEY=new\n")
+
+    async def scene() -> None:
+        async with world(tmp_path, api.url, source={"file": str(file)}) as here:
+            late = asyncio.ensure_future(here.ask("a", messages=scripted(error=401, delay=0.5)))
+            await until(lambda: len(api.requests) > 0)
+            assert await here.desk.source.renew(here.desk.source.current)
+            await late
+            # It was sent again with the new key, and only then refused in earnest.
+            assert events(api.requests) == {"request": 2}
+
+    with FakeApiThread() as api:
+        run(scene)
+
+
 def test_a_key_that_is_mended_in_its_file_is_taken(tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text("# keys\nexport ANTHROPIC_API_KEY='new'\n")
@@ -363,6 +386,37 @@ def test_a_key_that_nobody_renews_stops_everybody_after_one_request(tmp_path: Pa
         assert events(api.requests) == {"request": 1}
 
     with FakeApiThread(require_key="new") as api:
+        run(scene)
+
+
+def test_a_key_that_was_rejected_for_a_moment_is_tried_again(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with world(tmp_path, api.url) as here:
+            here.desk.gate.breaker = Breaker(random.Random(0), probe_s=0.2)  # noqa: S311 - no secret
+            assert (await here.ask("a", messages=scripted(error=401)))[0] == 403
+            assert (await here.ask("b"))[0] == 403
+            async with asyncio.timeout(LIMIT_S):
+                while (await here.ask("b"))[0] != 200:  # noqa: ASYNC110 - a probe tells nobody
+                    await asyncio.sleep(0.01)
+            assert await here.ask_all(6) == {200: 6}
+
+    with FakeApiThread() as api:
+        run(scene)
+
+
+def test_what_the_api_forbids_one_agent_is_no_matter_of_the_others(tmp_path: Path) -> None:
+    forbidden = scripted(error=403, message="this model is not yours")
+
+    async def scene() -> None:
+        async with world(tmp_path, api.url) as here:
+            status, text = await here.ask("a", messages=forbidden)
+            assert (status, json.loads(text)["error"]) == (
+                403,
+                {"type": "permission_error", "message": "this model is not yours"},
+            )
+            assert await here.ask_all(6) == {200: 6}
+
+    with FakeApiThread() as api:
         run(scene)
 
 

@@ -73,11 +73,21 @@ def test_the_wait_is_moved_by_chance_and_never_shortened() -> None:
 
 def test_a_rejected_key_breaks_it_until_there_is_another() -> None:
     made = breaker()
-    made.break_("rejected")
+    made.break_("rejected", 2.0)
     made.succeeded(1.0)
-    assert (made.state(1e9), made.broken) == ("broken", "rejected")
+    assert (made.state(61.0), made.refusal(61.0)) == ("broken", "rejected")
     made.mend()
-    assert made.state(0.0) == "closed"
+    assert (made.state(0.0), made.refusal(0.0)) == ("closed", None)
+
+
+def test_a_minute_after_a_key_was_rejected_one_request_tries_it_again() -> None:
+    made = breaker()
+    made.break_("rejected", 0.0)
+    assert (made.state(60.0), made.refusal(60.0), made.room(60.0)) == ("half_open", None, 1)
+    made.break_("rejected", 60.5)
+    assert made.refusal(61.0) == "rejected"
+    made.succeeded(121.0)
+    assert (made.broken, made.refusal(121.0), made.room(121.0)) == (None, None, 2)
 
 
 # -- who goes first ---------------------------------------------------------------------------
