@@ -46,6 +46,11 @@ def too_large(limit_bytes: int) -> web.Response:
     return api_error(413, "request_too_large", text)
 
 
+def too_many_parts(what: str) -> web.Response:
+    """The answer to a body that would take too long to read."""
+    return api_error(413, "request_too_large", f"the gateway does not read this request: {what}")
+
+
 def head_too_large(limit_bytes: int) -> web.Response:
     """The answer to a head over the limit."""
     text = f"the head of the request is over the gateway's limit of {limit_bytes} bytes"

@@ -14,7 +14,7 @@ from .counting import COUNT_TOKENS, count_tokens
 from .exchange import Exchange
 from .guarding import MAX_HEAD_BYTES, head_bytes
 from .ledger_file import LedgerError
-from .outward import ReachesOut, plain_body
+from .outward import ReachesOut, TooManyParts, plain_body
 from .patience import Patience
 
 if TYPE_CHECKING:
@@ -76,13 +76,11 @@ class AgentApp:
         try:
             body = await self._read(request)
             try:
-                return await self._serve(request, plain_body(body))
+                return await self._serve(request, _plain(body))
             finally:
                 self._held_bytes -= len(body)
         except _BadBody as error:
             return error.answer
-        except ReachesOut as error:
-            return answers.reaches_out(str(error))
         except OverBudget as error:
             return answers.over_budget(error.message)
         except LedgerError as error:
@@ -153,3 +151,17 @@ class AgentApp:
             "status": exchange.status,
             "complete": exchange.meter.is_complete,
         }
+
+
+def _plain(body: bytes) -> bytes:
+    """See `plain_body`.
+
+    Raises:
+        _BadBody: it is not passed on.
+    """
+    try:
+        return plain_body(body)
+    except ReachesOut as error:
+        raise _BadBody(answers.reaches_out(str(error))) from None
+    except TooManyParts as error:
+        raise _BadBody(answers.too_many_parts(str(error))) from None

@@ -18,10 +18,32 @@ if TYPE_CHECKING:
 _OWN_TOOLS = ("bash_", "computer_", "memory_", "text_editor_", "tool_search_tool_")
 # Of an image or a document: what is in the request itself. Not an address, nor another's file.
 _OWN_SOURCES = ("base64", "content", "text")
+# Reading takes time and memory by the number of parts, not of bytes: 40 MB of `{},` would hold up
+# all agents for seconds. The largest conversations, of a million tokens, have far less of both,
+# also counted as here: with what stands in their texts. At the limits it takes half a second.
+MAX_HOLDERS = 250_000
+MAX_COMMAS = 1_000_000
 
 
 class ReachesOut(Exception):
     """A request is not passed on; the message says what in it."""
+
+
+class TooManyParts(Exception):
+    """A request would take too long to read; the message says what it has too many of."""
+
+
+def check_parts(body: bytes) -> None:
+    """Make sure that a request can be read soon.
+
+    Raises:
+        TooManyParts: it cannot.
+    """
+    holders = body.count(b"{") + body.count(b"[")
+    if holders > MAX_HOLDERS:
+        raise TooManyParts(f"it has {holders} opening brackets; {MAX_HOLDERS} are the most")
+    if (commas := body.count(b",")) > MAX_COMMAS:
+        raise TooManyParts(f"it has {commas} commas; {MAX_COMMAS} are the most")
 
 
 def plain_body(body: bytes) -> bytes:
@@ -32,7 +54,9 @@ def plain_body(body: bytes) -> bytes:
 
     Raises:
         ReachesOut: it has, or it cannot be read.
+        TooManyParts: see `check_parts`.
     """
+    check_parts(body)
     try:
         request = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -301,6 +301,21 @@ def test_a_request_that_would_have_the_api_reach_out_is_refused_and_not_sent(
     run(scene())
 
 
+@pytest.mark.parametrize("path", ["messages", "messages/count_tokens"])
+def test_a_request_of_too_many_parts_is_refused_and_not_sent(tmp_path: Path, path: str) -> None:
+    async def scene() -> None:
+        async with rig(tmp_path) as gateway:
+            body = b'{"messages":[' + b"{}," * 300_000 + b"{}]}"
+            async with gateway.session.post(f"http://localhost/v1/{path}", data=body) as response:
+                assert response.status == 413
+                error = (await response.json())["error"]
+                assert error["type"] == "request_too_large"
+                assert "300003 opening brackets" in error["message"]
+            assert not gateway.requests
+
+    run(scene())
+
+
 @pytest.mark.parametrize("has_length", [True, False])
 def test_a_body_over_the_limit_is_refused(tmp_path: Path, has_length: bool) -> None:
     async def scene() -> None:

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.actors.gateway.outward import ReachesOut, plain_body
+from understudy.actors.gateway.outward import (
+    MAX_COMMAS,
+    MAX_HOLDERS,
+    ReachesOut,
+    TooManyParts,
+    plain_body,
+)
 
 URL = {"type": "url", "url": "https://evil.example/?secret"}
 IMAGE = {"type": "image", "source": URL}
@@ -71,6 +77,30 @@ def test_of_a_key_that_comes_twice_the_api_sees_the_one_that_was_checked() -> No
 def test_what_cannot_be_read_is_refused(body: bytes) -> None:
     with pytest.raises(ReachesOut):
         plain_body(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        # No JSON at all: it is not even tried to read them.
+        (b"{" * (MAX_HOLDERS // 2) + b"[" * (MAX_HOLDERS // 2 + 1), "opening brackets"),
+        (b"," * (MAX_COMMAS + 1), "commas"),
+        (b'{"messages":[' + b"{}," * MAX_HOLDERS + b"{}]}", "opening brackets"),
+    ],
+    ids=["brackets", "commas", "messages"],
+)
+def test_what_would_take_long_to_read_is_not_read(body: bytes, says: str) -> None:
+    with pytest.raises(TooManyParts, match=says):
+        plain_body(body)
+
+
+def test_a_conversation_of_a_million_tokens_of_code_passes() -> None:
+    # Four bytes are a token, by and large.
+    code = "for (const each of [1, 2, 3]) { await log({name: each, at: now()}); }\n" * 57_000
+    turns = [{"role": "user", "content": [{"type": "text", "text": code[n : n + 1000]}]}
+             for n in range(0, len(code), 1000)]  # fmt: skip
+    body = json.dumps({"messages": turns}).encode()
+    assert json.loads(plain_body(body)) == {"messages": turns}
 
 
 @given(st.binary(max_size=100))
