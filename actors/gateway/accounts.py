@@ -35,6 +35,10 @@ _MOST_OUTPUT = 1_000_000
 _TOLD_S = 2.0
 
 
+class InvalidWants(ValueError):
+    """A request says nothing by which it can be booked; the message says where."""
+
+
 class Wants(msgspec.Struct):
     """What a request to `/v1/messages` asks for, as far as the books need it."""
 
@@ -46,11 +50,15 @@ class Wants(msgspec.Struct):
 
     @classmethod
     def of(cls, body: bytes) -> Wants:
-        """Read a body. What is not readable asks for nothing; the API will refuse it."""
+        """Read a body.
+
+        Raises:
+            InvalidWants: what a request costs cannot be told from it; the API would refuse it, too.
+        """
         try:
             wants = msgspec.json.decode(body, type=cls)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return cls()
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise InvalidWants(str(error)) from None
         wants.max_tokens = min(max(0, wants.max_tokens), _MOST_OUTPUT)
         return wants
 

@@ -51,6 +51,11 @@ def too_many_parts(what: str) -> web.Response:
     return api_error(413, "request_too_large", f"the gateway does not read this request: {what}")
 
 
+def invalid(what: str) -> web.Response:
+    """The answer to a request with a field of a wrong type, as the API would give it."""
+    return api_error(400, "invalid_request_error", f"the gateway does not pass this on: {what}")
+
+
 def head_too_large(limit_bytes: int) -> web.Response:
     """The answer to a head over the limit."""
     text = f"the head of the request is over the gateway's limit of {limit_bytes} bytes"

@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from . import answers
-from .accounts import Wants
+from .accounts import InvalidWants, Wants
 from .budget import OverBudget
 from .counting import COUNT_TOKENS, count_tokens
 from .exchange import Exchange
@@ -122,7 +122,7 @@ class AgentApp:
         if request.path != MESSAGES:
             return await count_tokens(request, body, desk)
         await desk.accounts.be_sure(self._agent_id)
-        wants = Wants.of(body)
+        wants = _wants(body)
         # Only a stream can be held with pings; anything else must end before the client gives up.
         hold_s = desk.max_wait_s if wants.stream else min(desk.max_wait_s, desk.head_s / 2)
         until = desk.gate.clock() + hold_s
@@ -165,3 +165,15 @@ def _plain(body: bytes) -> bytes:
         raise _BadBody(answers.reaches_out(str(error))) from None
     except TooManyParts as error:
         raise _BadBody(answers.too_many_parts(str(error))) from None
+
+
+def _wants(body: bytes) -> Wants:
+    """See `Wants.of`.
+
+    Raises:
+        _BadBody: it is not passed on.
+    """
+    try:
+        return Wants.of(body)
+    except InvalidWants as error:
+        raise _BadBody(answers.invalid(str(error))) from None

@@ -7,7 +7,7 @@ import contextlib
 import io
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -93,14 +93,18 @@ class Exchange:
             gate.never_sent(permit, self.ask)
             raise
         self.sent += 1
+        # What it counts as if the books cannot be written.
+        self.spent = replace(self.ask.most, cut=1)
         try:
             return await self._try(permit, entry)
         finally:
-            if not self._is_noted:
-                # Also when the agent hung up: the API may have worked to the end.
-                is_whole = self.status is not None and self.status != _OK
-                self._note(entry, "done" if is_whole else "cut")
-            gate.settle(permit, self.ask, entry.asked_at, self.spent)
+            try:
+                if not self._is_noted:
+                    # Also when the agent hung up: the API may have worked to the end.
+                    is_whole = self.status is not None and self.status != _OK
+                    self._note(entry, "done" if is_whole else "cut")
+            finally:
+                gate.settle(permit, self.ask, entry.asked_at, self.spent)
 
     async def _try(self, permit: Permit, entry: Entry) -> web.StreamResponse | None:
         desk, used = self.desk, self.desk.source.current

@@ -26,6 +26,7 @@ from understudy.actors.gateway.doors import Doors
 from understudy.actors.gateway.from_settings import desk_args
 from understudy.actors.gateway.guarding import MAX_CONNECTIONS, GuardedServer
 from understudy.actors.gateway.ledger import Ledger, Spent
+from understudy.actors.gateway.ledger_file import LedgerError
 from understudy.actors.gateway.prices import load_prices
 from understudy.config import load
 from understudy.fakeapi import FakeApiThread
@@ -437,6 +438,59 @@ def test_a_task_over_its_budget_is_refused_and_the_api_not_asked(tmp_path: Path)
         assert [each["task_id"] for each in used] == ["t1", "t1", "t2"]
         # 10 tokens in and 5 out, at 3 and 15 dollars for a million.
         assert used[0]["dollars"] == pytest.approx((10 * 3 + 5 * 15) / 1e6)
+
+    with FakeApiThread() as api:
+        run(scene)
+
+
+def test_a_request_that_cannot_be_written_down_leaves_room_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        # Of requests whose time nobody knows yet, the second waits until the first is over.
+        budget = BudgetPlan(fleet=Caps(seconds=1000.0))
+        async with world(tmp_path, api.url, budget=budget) as here:
+            accounts = here.desk.accounts
+
+            def full(*_: object) -> Spent:
+                raise LedgerError(str(tmp_path), "the disk is full")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(accounts, "note", full)
+                # Its answer has begun; its end is never seen.
+                with contextlib.suppress(aiohttp.ClientError):
+                    await here.ask()
+            async with asyncio.timeout(5):
+                assert (await here.ask())[0] == 200
+
+    with FakeApiThread() as api:
+        run(scene)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_tokens", 64000.0),
+        ("max_tokens", "100"),
+        ("max_tokens", True),
+        ("stream", 1),
+        ("stream", None),
+        ("model", 7),
+        ("speed", ["fast"]),
+    ],
+)
+def test_a_request_that_cannot_be_booked_is_refused_and_not_sent(
+    tmp_path: Path,
+    field: str,
+    value: Any,  # noqa: ANN401 - any JSON
+) -> None:
+    async def scene() -> None:
+        async with world(tmp_path, api.url) as here:
+            status, text = await here.ask(**{field: value})
+            error = json.loads(text)["error"]
+            assert (status, error["type"]) == (400, "invalid_request_error")
+            assert f"$.{field}" in error["message"]
+        assert api.requests == []
 
     with FakeApiThread() as api:
         run(scene)

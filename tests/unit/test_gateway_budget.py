@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.actors.gateway.accounts import Accounts, Wants
+from understudy.actors.gateway.accounts import Accounts, InvalidWants, Wants
 from understudy.actors.gateway.budget import Account, Budget, BudgetPlan, Caps, OverBudget
 from understudy.actors.gateway.ledger import Ledger, Most, Spent
 from understudy.actors.gateway.ledger_file import LedgerError
@@ -414,8 +414,9 @@ def test_a_budget_in_dollars_refuses_a_model_without_a_price(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"model": 3}', b'{"max_tokens": "x"}'])
-def test_a_body_that_is_no_request_asks_for_nothing(body: bytes) -> None:
-    assert Wants.of(body) == Wants()
+def test_a_body_that_cannot_be_booked_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidWants):
+        Wants.of(body)
 
 
 # -- what agents give to each other -----------------------------------------------------------
