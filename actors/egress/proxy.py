@@ -31,7 +31,7 @@ class Limits:
     Attributes:
         named: addresses that a name may lead to beside public ones.
         own: this machine's addresses.
-        max_connections: at once, for one agent.
+        max_connections: at once, for one agent; as many more are told that it is too many.
         max_bytes: of one connection, both ways together.
         max_s: how long one connection may last.
         idle_s: how long one may be silent.
@@ -97,6 +97,10 @@ class EgressProxy:
 
     async def handle(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Serve one connection to its end."""
+        if self._open >= 2 * self._limits.max_connections:
+            # So many are open and as many are told why not: more would only fill this process.
+            writer.transport.abort()
+            return
         passage = Passage(self._agent_id)
         self._open += 1
         clock = asyncio.timeout(self._limits.max_s)

@@ -286,6 +286,24 @@ def test_an_agent_has_no_more_connections_at_once_than_it_may(tmp_path: Path) ->
     in_world(tmp_path, story, limits=replace(LIMITS, max_connections=1))
 
 
+def test_connections_far_over_the_limit_are_not_even_kept_for_a_refusal(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        first, _, one = await world.ask(f"localhost:{world.port}")
+        assert b" 200 " in first
+        # This one is told, in a minute.
+        reader, two = await asyncio.open_unix_connection(world.path)
+        for _ in range(20):
+            with contextlib.suppress(OSError):
+                line, _, more = await world.ask(f"localhost:{world.port}")
+                more.close()
+                assert line == b""
+        assert not reader.at_eof()
+        for writer in (one, two):
+            writer.close()
+
+    in_world(tmp_path, story, limits=replace(LIMITS, max_connections=1, refusal_s=60.0))
+
+
 # -- the doors ---------------------------------------------------------------------------------
 
 
