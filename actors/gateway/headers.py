@@ -9,11 +9,15 @@ if TYPE_CHECKING:
 
     from .credentials import Credentials
 
-# What Claude Code sends, less the key. Anything else a container says stays here: a header
-# that the API or a proxy before it understands could otherwise change who pays or where it goes.
+# What Claude Code sends (2.1.197 and 2.1.332), less the key. Anything else a container says stays
+# here: a header that the API or a proxy before it understands could otherwise change who pays or
+# where it goes.
 _REQUEST_NAMES = frozenset({
     "accept",
     "accept-language",
+    "anthropic-beta",
+    "anthropic-dangerous-direct-browser-access",
+    "anthropic-version",
     "content-encoding",
     "content-type",
     "traceparent",
@@ -22,7 +26,9 @@ _REQUEST_NAMES = frozenset({
     "x-app",
     "x-client-request-id",
 })  # fmt: skip
-_REQUEST_PREFIXES = ("anthropic-", "x-claude-code-", "x-stainless-")
+# Of itself it tells more with each release. These change nothing of what the API does; headers of
+# `anthropic-` may, so they have to be named.
+_REQUEST_PREFIXES = ("x-claude-code-", "x-stainless-")
 
 # Hop-by-hop (RFC 9110 § 7.6.1), and what is about the gateway's own connection or account.
 _ANSWER_DROPPED = frozenset({

@@ -208,6 +208,17 @@ def status_table(status: dict[str, Any]) -> Table:
     return table
 
 
+def why_nothing_is_given_out(status: dict[str, Any]) -> str | None:
+    """Why no agent gets a task now, in words; None when they do."""
+    match status["blocked_by"]:
+        case None:
+            return None
+        case "gateway":
+            return "the gateway is not ready"
+        case why:
+            return f"the API asks to wait for {status['paused_s']:.0f} s ({why})"
+
+
 def services_table(status: dict[str, Any]) -> Table:
     """One line for each service that the agents rely on."""
     table = Table(header_style="bold")

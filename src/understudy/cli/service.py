@@ -109,15 +109,17 @@ def status(config_path: str | None, settings: tuple[str, ...], as_json: bool) ->
     from rich.console import Console  # noqa: PLC0415 - rich is loaded when something is shown
 
     from understudy.actors.team.shown_call import call_text  # noqa: PLC0415 - likewise
-    from understudy.views import services_table, status_table  # noqa: PLC0415 - likewise
+    from understudy.views import (  # noqa: PLC0415 - likewise
+        services_table,
+        status_table,
+        why_nothing_is_given_out,
+    )
 
     Console(emoji=False).print(status_table(answer))
     Console(emoji=False).print(services_table(answer))
     click.echo(f"{answer['queued']} queued, {answer['running']} running")
-    if (why := answer["blocked_by"]) == "gateway":
-        click.echo("no task is given out: the gateway is not ready")
-    elif why:
-        click.echo(f"no task is given out for {answer['paused_s']:.0f} s: the API says {why}")
+    if why := why_nothing_is_given_out(answer):
+        click.echo(f"no task is given out: {why}")
     for asked in answer["input_required"]:
         call = f"{asked['task_id']} --call {asked['request_id']}"
         click.echo(printable(f"input required: {call}  {call_text(asked)}"))
