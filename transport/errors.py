@@ -260,6 +260,13 @@ class NodeError(TransportError):
         return f"node {self.peer!r}: {self.reason}"
 
 
+class PeerUnreachable(NodeError):
+    """A node cannot be dialled now, for a reason that passes. Nothing was sent."""
+
+    def __str__(self) -> str:
+        return f"node {self.peer!r} cannot be reached now: {self.reason}; try again later"
+
+
 class RemoteError(TransportError):
     """An exception of another process, of a class that is not rebuilt here.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import re
 import threading
@@ -14,7 +16,7 @@ import pykka
 
 from . import wire
 from .base import PeerEvent
-from .errors import ActorLost, ActorRestarted, NodeError
+from .errors import ActorLost, ActorRestarted, NodeError, PeerUnreachable
 from .limits import DEFAULT_NODE_LIMITS, NodeLimits
 from .outlet import LinkClosed
 from .traffic import Traffic
@@ -29,6 +31,10 @@ _log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _REDIAL_S = 0.01
+_GONE = (errno.ENOENT, errno.ECONNREFUSED)
+"""What a dial to a socket that nobody listens at comes to. All else passes."""
+_LOOKS = 3
+"""How often a link that ends is made again before anybody uses it."""
 
 
 class Links:
@@ -36,6 +42,9 @@ class Links:
 
     Each node sends to a peer over the link that it knew first, as long as that lives: so order is
     kept even where two nodes dial each other at the same moment and have two links.
+
+    The end of a link says nothing of the peer: it is dialled again at once, and at the next use.
+    Only where nobody listens any more is it gone.
 
     Attributes:
         on_peer: told in the service thread when the link to a peer comes and goes.
@@ -70,6 +79,7 @@ class Links:
         self._all_sessions: set[Session] = set()
         self._newest: dict[str, int] = {}
         self._gone: dict[str, str] = {}
+        self._looks: dict[str, int] = {}
         self._up: dict[str, int] = {}
         self._calls: deque[Callable[[], None]] = deque()
         self._is_closed = False
@@ -140,7 +150,12 @@ class Links:
                 session.flush()
 
     def session(self, peer: str, who: str, until_s: float) -> Session:
-        """The link to a peer. Raises ActorLost, naming `who`, when there is none."""
+        """The link to a peer, which is made when there is none.
+
+        Raises:
+            ActorLost: the peer is gone; it names `who`.
+            PeerUnreachable: it cannot be dialled now.
+        """
         session = self._sessions.get(peer)
         if session is not None and not session.closed:
             return session
@@ -151,15 +166,15 @@ class Links:
                     if session is None or session.closed:
                         session = self._dial_once(peer)
             except OSError as error:
-                reason = error.strerror or str(error)
-                if not self.will_restart(peer) or self.clock() >= until_s or not self.may_wait():
-                    self._unreachable(peer, reason)
-                    raise ActorLost(who, f"node {peer!r} cannot be reached: {reason}") from error
+                may_pass = error.errno == errno.EAGAIN or self.will_restart(peer)
+                if not may_pass or self.clock() >= until_s or not self.may_wait():
+                    raise self._no_way(peer, who, error) from error
             except NodeError as error:
                 raise ActorLost(who, error.reason) from error
             else:
                 return session
-            time.sleep(_REDIAL_S)  # its next incarnation is being started
+            # Its next incarnation is being started, or many dial it at the same moment.
+            time.sleep(_REDIAL_S)
 
     def _refs_of(self, peer: str) -> list[RemoteRef]:
         return [ref for (node, _), ref in list(self._refs.items()) if node == peer]
@@ -168,9 +183,28 @@ class Links:
         with self._lock:
             return list(self._all_sessions)
 
-    def _unreachable(self, peer: str, reason: str) -> None:
+    def _no_way(self, peer: str, who: str, error: OSError) -> Exception:
+        """What a dial that failed means for the peer, and for who wanted the link."""
+        reason = error.strerror or str(error)
+        if error.errno not in _GONE:
+            return PeerUnreachable(peer, reason)
         if not self.will_restart(peer):
             self.peer_gone(peer, f"it cannot be reached: {reason}")
+        return ActorLost(who, f"node {peer!r} cannot be reached: {reason}")
+
+    def _look_again(self, peer: str) -> None:
+        """A link has ended: if refs want it, have it made anew, or find that nobody is there."""
+        with self._lock:
+            looks = self._looks.get(peer, 0)
+            is_wanted = not all(ref.is_dead for ref in self._refs_of(peer))
+            if self._is_closed or not is_wanted or looks >= _LOOKS:
+                return
+            self._looks[peer] = looks + 1
+        self.call_soon(lambda: self._look(peer))
+
+    def _look(self, peer: str) -> None:
+        with contextlib.suppress(ActorLost, PeerUnreachable):
+            self.session(peer, f"node {peer!r}", self.clock())
 
     def _dial_once(self, peer: str) -> Session:
         if self._is_closed:
@@ -207,11 +241,8 @@ class Links:
                 self._sessions[peer] = session
             is_new = self._up.get(peer) != incarnation
             self._up[peer] = incarnation
-            lost = [ref for ref in self._refs_of(peer) if ref.is_lost]
         if not is_answer:
             self._end_earlier(session)
-        for ref in lost:
-            ref.revive(incarnation)
         if is_new:
             self._tell_peer(PeerEvent("connected", peer, incarnation))
 
@@ -230,6 +261,9 @@ class Links:
         self._end(session, reason, is_restart=False)
 
     def _on_bye(self, session: Session, kind: str, reason: str) -> None:
+        # It will not have this node another time either.
+        for ref in self._refs_of(session.peer):
+            ref.die()
         self._end(session, f"{kind}: {reason}", is_restart=False)
 
     def _say(self, session: Session, record: tuple[Any, ...]) -> None:
@@ -264,12 +298,10 @@ class Links:
                 del self._sessions[peer]
                 if others:
                     self._sessions[peer] = others[0]
-            refs = self._refs_of(peer)
         if not peer or others:
             return
         if not is_restart:
-            for ref in refs:
-                ref.die(is_lost=True)
+            self._look_again(peer)
         if session.greeted:
             self._up.pop(peer, None)
             self._tell_peer(PeerEvent("disconnected", peer, session.incarnation))

@@ -13,7 +13,7 @@ import pykka
 from . import wire
 from .address import Address
 from .control import Control
-from .errors import ActorLost, DecodeError, NodeError
+from .errors import ActorLost, DecodeError, NodeError, PeerUnreachable
 from .future import AskFuture
 from .hosting import Hosted, Hosting
 from .limits import DEFAULT_NODE_LIMITS, NodeLimits
@@ -144,13 +144,14 @@ class NodeBase(Links):
         """The way to an actor; the link is made when there is none.
 
         Raises:
-            ActorLost: there is no way.
+            ActorLost, PeerUnreachable: see `session`.
         """
         address = ref.address
         session = self.session(address.node, str(ref), until_s)
         outlet = session.outlets.get(address.actor_id)
         if outlet is None:
             with self._lock:
+                self._looks.pop(address.node, None)
                 outlet = session.outlets.setdefault(
                     address.actor_id,
                     Outlet(session, address.actor_id, address.window, address.window_bytes),
@@ -163,6 +164,8 @@ class NodeBase(Links):
         try:
             payload = {"actor_id": ref.address.actor_id}
             found = self.call(ref.address.node, _NAMES_VERB, payload, timeout_s=_NAMES_TIMEOUT_S)
+        except PeerUnreachable:
+            raise
         except NodeError as error:
             raise ActorLost(str(ref), str(error)) from error
         names: list[list[Any]] = found["names"]

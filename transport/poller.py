@@ -281,6 +281,8 @@ class Poller:
                 self._role.release()
             if self.is_shared or not self._sleepers or not self._all_ready():
                 return
+            # They may have no more to wait for: then nobody reads until it looks again.
+            wait_s = min(wait_s, self._tick_s)
         self._service.sleep(wait_s)
 
     def _all_ready(self) -> bool:

@@ -10,7 +10,7 @@ from pykka import messages
 
 from . import waiting, wire
 from .address import class_of
-from .errors import ActorLost, DeadlockError, MailboxFull, PeerTooSlow
+from .errors import ActorLost, DeadlockError, MailboxFull, PeerTooSlow, PeerUnreachable
 from .falls import is_stop_of_a_fall
 from .future import AskFuture
 from .likeness import Likeness
@@ -38,7 +38,7 @@ class RefOwner(Protocol):
     clock: Callable[[], float]
 
     def outlet(self, ref: RemoteRef, until_s: float) -> Outlet:
-        """The way to an actor. Raises ActorLost when there is none."""
+        """The way to an actor. Raises ActorLost or PeerUnreachable when there is none."""
         ...
 
     def wait(self, waiter: Waiter, until_s: float | None) -> bool:
@@ -97,7 +97,8 @@ class RemoteRef(pykka.ActorRef[Any]):
 
     As a local one, but for what the distance brings: messages are data (and refs), and arrive as
     copies; a request without a timeout ends after `NodeLimits.ask_timeout_s`; a full mailbox and a
-    lost link are errors of the sender. All methods may be called from any thread.
+    lost link are errors of the sender. It is alive until its actor's end is known: the end of a
+    link is not, the next use makes another. All methods may be called from any thread.
 
     Attributes:
         address: where the actor is.
@@ -112,7 +113,6 @@ class RemoteRef(pykka.ActorRef[Any]):
         self.actor_stopped = threading.Event()
         self.outlet: Outlet | None = None
         self.incarnation = address.incarnation
-        self.is_lost = False
         self.is_dead = False
         self._owner = owner
         self.wait = owner.wait
@@ -133,7 +133,8 @@ class RemoteRef(pykka.ActorRef[Any]):
         """Send a message, without an answer.
 
         Raises:
-            ActorDeadError: the actor, its process or the way to it is gone.
+            ActorDeadError: the actor or its process is gone.
+            PeerUnreachable: its process cannot be reached now; the ref stays as it is.
             MailboxFull, PeerTooSlow: there was no room within the mailbox's waiting time.
             EncodeError, FrameTooLarge: the message cannot travel.
         """
@@ -168,7 +169,8 @@ class RemoteRef(pykka.ActorRef[Any]):
 
         Raises:
             EncodeError, FrameTooLarge: the message cannot travel. All other errors come from the
-            future: the actor's own, `pykka.Timeout`, `ActorDeadError`, `MailboxFull`.
+            future: the actor's own, `pykka.Timeout`, `ActorDeadError`, `MailboxFull`,
+            `PeerUnreachable`.
         """
         future = AskFuture()
         limit_s = self._owner.limits.ask_timeout_s if timeout is None else timeout
@@ -225,7 +227,7 @@ class RemoteRef(pykka.ActorRef[Any]):
                 outlet.session.post_to(outlet, record, future, now=now)
             except LinkClosed:
                 self._post_again(record, future, now=now)
-        except (pykka.ActorDeadError, MailboxFull, PeerTooSlow) as error:
+        except (pykka.ActorDeadError, MailboxFull, PeerTooSlow, PeerUnreachable) as error:
             future.fail(error)
 
     def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
@@ -258,16 +260,14 @@ class RemoteRef(pykka.ActorRef[Any]):
     def revive(self, incarnation: int) -> None:
         """The actor is there again. In the node's hands."""
         self.incarnation = incarnation
-        self.is_lost = False
         if self.is_dead:
             self.is_dead = False
             self.actor_stopped.clear()
             pykka.ActorRegistry.register(self)
 
-    def die(self, *, is_lost: bool = False) -> None:
-        """The actor is gone, or lost with the link to it. In the node's hands."""
+    def die(self) -> None:
+        """The actor is gone. In the node's hands."""
         self.outlet = None
-        self.is_lost = is_lost
         if not self.is_dead:
             self.is_dead = True
             self.actor_stopped.set()

@@ -12,19 +12,28 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pykka
 import pytest
 from fakes.link_proxy import LinkProxy, Weather
 
-from understudy.transport import MailboxActor, MemoryHub, MemoryNode, Node, NodeLimits
+from understudy.transport import (
+    ActorLost,
+    MailboxActor,
+    MemoryHub,
+    MemoryNode,
+    Node,
+    NodeLimits,
+)
 from understudy.transport.node_base import NodeBase
 
 SEEDS = range(int(os.environ.get("LINK_SEEDS", "2")))
 LIMITS = NodeLimits(send_timeout_s=0.5, ask_timeout_s=2.0)
 MESSAGES = 120
+SOME = MESSAGES // 4
+"""What gets through at least where links are cut; more than before the first cut."""
 
 
 class Keeper(MailboxActor):
@@ -45,37 +54,55 @@ def _folder() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-def play(here: NodeBase, ref: pykka.ActorRef[Any], seed: int, fault: Callable[[], None]) -> None:
-    """Tell and ask at random, in whatever weather; check what must hold of it."""
-    dice = random.Random(seed)  # noqa: S311 - repeatable, not secret
-    keeper = ref._actor_weakref()
-    assert isinstance(keeper, Keeper)
-    address = ref.__dict__["seen_at"]
-    ended: dict[int, int] = {}
-    futures: list[tuple[int, pykka.Future[Any]]] = []
-    for number in range(MESSAGES):
-        if dice.random() < 0.05:
-            fault()
-        remote = here.ref(address)
-        try:
-            if dice.random() < 0.5:
-                remote.tell([number, "x" * dice.choice([1, 100, 5_000])])
-            else:
-                futures.append((number, remote.ask([number, "ask"], block=False, timeout=2.0)))
-        except pykka.ActorDeadError:
-            here._gone.clear()  # as if the system had said that it is there again
-    for number, future in futures:
+class Play:
+    """Tells and asks at random, in whatever weather, and what must hold of it."""
+
+    def __init__(self, here: NodeBase, ref: pykka.ActorRef[Any], seed: int) -> None:
+        self.sent = 0
+        self._dice = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        self._here = here
+        self._address = ref.__dict__["seen_at"]
+        self._actor = ref._actor_weakref()
+        self._asked: list[tuple[int, pykka.Future[Any]]] = []
+        self._answered: set[int] = set()
+
+    @property
+    def got(self) -> list[int]:
+        assert isinstance(self._actor, Keeper)
+        return [message[0] for message in self._actor.got]
+
+    def step(self) -> None:
+        number, self.sent = self.sent, self.sent + 1
+        remote = self._here.ref(self._address)
+        assert remote.is_alive()  # the end of a link is not the end of the actor
+        if self._dice.random() < 0.5:
+            remote.tell([number, "x" * self._dice.choice([1, 100, 5_000])])
+            return
+        future = remote.ask([number, "ask"], block=False, timeout=2.0)
+        self._asked.append((number, future))
+        if self._dice.random() < 0.3:
+            self._await(number, future)
+
+    def end(self) -> None:
+        """All ends, each request once; and what is asked now, in fair weather, is answered."""
+        for number, future in self._asked:
+            self._await(number, future)
+        last = self.sent
+        self.sent += 1
+        assert self._here.ref(self._address).ask([last, "ask"], timeout=5) == [last, "ask"]
+        numbers = self.got
+        assert numbers == sorted(set(numbers))  # in order, each at most once
+        assert set(numbers) <= set(range(self.sent))
+        assert self._answered <= set(numbers)  # nothing is answered that was not there
+
+    def _await(self, number: int, future: pykka.Future[Any]) -> None:
         try:
             assert future.get(timeout=10) == [number, "ask"]
-            ended[number] = ended.get(number, 0) + 1
+            self._answered.add(number)
             assert future.get(timeout=0) == [number, "ask"]
-        except (pykka.Timeout, pykka.ActorDeadError) as error:
+        except (pykka.Timeout, ActorLost) as error:
             with pytest.raises(type(error)):
                 future.get(timeout=0)
-    numbers = [message[0] for message in keeper.got]
-    assert numbers == sorted(set(numbers))  # in order, each at most once
-    assert set(numbers) <= set(range(MESSAGES))
-    assert set(ended) <= set(numbers)  # nothing is answered that was not there
 
 
 WEATHER = {
@@ -89,6 +116,7 @@ WEATHER = {
     "nothing comes back": [Weather(holds=frozenset({1})), Weather()],
     "nothing goes there": [Weather(holds=frozenset({0})), Weather()],
 }
+LOSES_NOTHING = ("byte by byte", "in pieces", "late")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -97,10 +125,17 @@ def test_the_promises_hold_over_sockets(folder: str, kind: str, seed: int) -> No
     here, there = Node("here", folder, limits=LIMITS), Node("there", folder, limits=LIMITS)
     ref = Keeper.start()
     ref.__dict__["seen_at"] = there.host(ref, actor_id="a")
-    proxy = LinkProxy(f"{folder}/there.sock", WEATHER[kind], seed)
+    weather = WEATHER[kind]
+    proxy = LinkProxy(f"{folder}/there.sock", weather, seed)
+    ends = time.monotonic() + 30
     try:
-        play(here, ref, seed, lambda: None)
-        assert proxy.connections >= 1
+        play = Play(here, ref, seed)
+        while play.sent < MESSAGES or proxy.connections < len(weather):
+            assert time.monotonic() < ends, "not all of the weather came"
+            play.step()
+        play.end()
+        assert proxy.connections == len(weather)
+        assert len(play.got) >= (play.sent if kind in LOSES_NOTHING else SOME)
     finally:
         for thing in (here, proxy, there):
             thing.close()
@@ -112,12 +147,16 @@ def test_the_promises_hold_in_memory_when_links_end(seed: int) -> None:
     here, there = MemoryNode("here", hub, limits=LIMITS), MemoryNode("there", hub, limits=LIMITS)
     ref = Keeper.start()
     ref.__dict__["seen_at"] = there.host(ref, actor_id="a")
-
-    def cut() -> None:
-        for session in here._live_sessions():
-            here._end(session, "cut", is_restart=False)
-
-    play(here, ref, seed, cut)
+    play, cuts = Play(here, ref, seed), 0
+    while play.sent < MESSAGES:
+        play.step()
+        if play.sent % 20 == 0:
+            for session in here._live_sessions():
+                here._end(session, "cut", is_restart=False)
+                cuts += 1
+    play.end()
+    assert cuts == MESSAGES // 20
+    assert len(play.got) >= SOME
     here.close()
     there.close()
     pykka.ActorRegistry.stop_all(timeout=5)

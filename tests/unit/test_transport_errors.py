@@ -28,6 +28,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "SocketPathTooLong": ("/run/x.sock", 200, 107),
     "SocketPathUnusable": ("/run/x.sock", "Permission denied"),
     "NodeError": ("agent_000", "it cannot be reached"),
+    "PeerUnreachable": ("agent_000", "Too many open files"),
     "RemoteError": ("module:Name", "words", "Traceback"),
     "ActorLost": ("Counter (node/a)", "the other end closed the connection", True),
     "ActorRestarted": ("Counter (node/a)", "incarnation 2 has been started", True),
