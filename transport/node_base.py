@@ -149,15 +149,19 @@ class NodeBase(Links):
         address = ref.address
         session = self.session(address.node, str(ref), until_s)
         outlet = session.outlets.get(address.actor_id)
-        if outlet is None:
-            with self._lock:
-                self._looks.pop(address.node, None)
-                outlet = session.outlets.setdefault(
-                    address.actor_id,
-                    Outlet(session, address.actor_id, address.window, address.window_bytes),
-                )
+        if outlet is None or outlet.is_over:
+            outlet = self._new_outlet(session, address)
         ref.outlet = outlet
         return outlet
+
+    def _new_outlet(self, session: Session, address: Address) -> Outlet:
+        with self._lock:
+            self._looks.pop(address.node, None)
+            outlet = session.outlets.get(address.actor_id)
+            if outlet is None or outlet.is_over:
+                outlet = Outlet(session, address.actor_id, address.window, address.window_bytes)
+                session.outlets[address.actor_id] = outlet
+            return outlet
 
     def names_of(self, ref: RemoteRef) -> list[list[Any]]:
         """See `RefOwner`."""
@@ -244,7 +248,7 @@ class NodeBase(Links):
         if not (isinstance(actor_id, str) and isinstance(incarnation, int)):
             raise DecodeError("an actor's id or incarnation is none")
         # The next bearer of the id has an empty mailbox: room is counted anew.
-        session.outlets.pop(actor_id, None)
+        outlet = session.outlets.pop(actor_id, None)
         ref = self._refs.get((session.peer, actor_id))
         if ref is None:
             return
@@ -255,6 +259,8 @@ class NodeBase(Links):
             ref.die()
             reason = str(record[3]) if len(record) > 3 else ""  # noqa: PLR2004 - its place
             self._tell_stopped(ref.address, reason)
+        if outlet is not None:
+            outlet.end()
 
     def say_down(self, session: Session, actor_id: str, incarnation: int) -> None:
         """Tell a peer that an actor is not here."""

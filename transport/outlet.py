@@ -64,15 +64,25 @@ class Outlet:
     """One actor at the other end, as far as sending goes: how much room its mailbox has.
 
     `room` and `room_bytes` change under the session's lock.
+
+    Attributes:
+        is_over: the actor has ended, or another has its id now: who waits for room waits in vain.
     """
 
-    __slots__ = ("_window", "_window_bytes", "actor_id", "room", "room_bytes", "session")
+    __slots__ = ("_window", "_window_bytes", "actor_id", "is_over", "room", "room_bytes",
+                 "session")  # fmt: skip
 
     def __init__(self, session: Session, actor_id: str, room: int, room_bytes: int) -> None:
         self.session = session
         self.actor_id = actor_id
         self.room = self._window = room
         self.room_bytes = self._window_bytes = room_bytes
+        self.is_over = False
+
+    def end(self) -> None:
+        """Wake the senders that wait for room; they look at the actor anew. Any thread."""
+        self.is_over = True
+        self.session.made_room()
 
     def used(self) -> tuple[int, int]:
         """Messages and bytes that were sent and whose room was not given back."""

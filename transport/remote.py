@@ -267,11 +267,13 @@ class RemoteRef(pykka.ActorRef[Any]):
 
     def die(self) -> None:
         """The actor is gone. In the node's hands."""
-        self.outlet = None
+        outlet, self.outlet = self.outlet, None
         if not self.is_dead:
             self.is_dead = True
             self.actor_stopped.set()
             pykka.ActorRegistry.unregister(self)
+        if outlet is not None:
+            outlet.end()
 
     def _post_again(
         self, record: tuple[Any, ...], future: AskFuture | None = None, *, now: bool = False
@@ -303,14 +305,15 @@ class RemoteRef(pykka.ActorRef[Any]):
 
     def _way(self, until_s: float | None) -> Outlet:
         """The way to the actor, once there is room on it."""
-        if self.is_dead:
-            raise pykka.ActorDeadError(f"{self} not found")
         now_s = self._owner.clock()
         if until_s is None:
             until_s = now_s + max(self.address.block_s, self._owner.limits.send_timeout_s)
-        outlet = self._owner.outlet(self, until_s)
-        outlet.session.make_way(outlet, str(self), until_s, self.address.block_s)
-        return outlet
+        while not self.is_dead:
+            outlet = self._owner.outlet(self, until_s)
+            outlet.session.make_way(outlet, str(self), until_s, self.address.block_s)
+            if not outlet.is_over:
+                return outlet
+        raise pykka.ActorDeadError(f"{self} not found")
 
     def where(self) -> Address:
         """Its address."""

@@ -193,7 +193,7 @@ class Session:
         self._transmit([frame], len(frame))
 
     def make_way(self, outlet: Outlet, name: str, until_s: float, block_s: float) -> None:
-        """Wait until the link and the actor's mailbox have room.
+        """Wait until the link and the actor's mailbox have room, or either is over.
 
         Raises:
             MailboxFull: the actor did not make room in time.
@@ -201,9 +201,8 @@ class Session:
         """
 
         def is_free() -> bool:
-            return bool(self.closed) or (
-                outlet.room > 0 and outlet.room_bytes > 0 and not self.clogged
-            )
+            has_room = outlet.room > 0 and outlet.room_bytes > 0 and not self.clogged
+            return has_room or outlet.is_over or bool(self.closed)
 
         started_s = self._clock()
         until_s = min(until_s, started_s + block_s)

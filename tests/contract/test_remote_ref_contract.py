@@ -314,6 +314,54 @@ def test_a_sender_is_held_and_then_refused_when_the_mailbox_stays_full(pair: Pai
     assert actor_of(local).got == [*range(sent), "after"]
 
 
+class Patient(Slow):
+    mailbox = MailboxSpec(max_messages=8, block_timeout_s=20)
+
+
+def held(ref: RemoteRef, send: Callable[[], object]) -> list[BaseException]:
+    """A send that waits for room; what it raises, once it does."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            send()
+        except (pykka.ActorDeadError, MailboxFull) as error:
+            raised.append(error)
+
+    assert ref.outlet is not None
+    rooms = ref.outlet.session._rooms
+    waiting_already = len(rooms)
+    threading.Thread(target=run, daemon=True).start()
+    until(lambda: len(rooms) > waiting_already)
+    return raised
+
+
+def test_senders_that_are_held_hear_at_once_that_the_actor_has_ended(pair: Pair) -> None:
+    local = Patient.start()
+    ref = pair.seen(local)
+    for number in range(8):
+        ref.tell(number)
+    told = held(ref, lambda: ref.tell("held"))
+    asked = held(ref, lambda: ref.ask("held", timeout=20))
+    local.stop(block=False)
+    actor_of(local).open.set()
+    until(lambda: told and asked)
+    for error in (*told, *asked):
+        assert isinstance(error, pykka.ActorDeadError)
+
+
+def test_senders_that_are_held_hear_at_once_that_the_peer_is_gone(pair: Pair) -> None:
+    local = Patient.start()
+    ref = pair.seen(local)
+    for number in range(8):
+        ref.tell(number)
+    told = held(ref, lambda: ref.tell("held"))
+    pair.here.peer_gone("there", "its process is over", at_once=False)
+    until(lambda: told)
+    assert isinstance(told[0], pykka.ActorDeadError)
+    actor_of(local).open.set()
+
+
 def test_a_sender_is_refused_at_once_where_the_mailbox_says_so(pair: Pair) -> None:
     local = Refusing.start()
     ref = pair.seen(local)
