@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pykka import ActorDeadError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from .address import Address
     from .dead_letters import DeadLetters
+    from .inlet import Port
 
 _LET_IN = 256
 """Held senders go on when there is room for so many: for each one, threads would change places."""
@@ -33,27 +34,6 @@ LANE_RECORD = 4
 """Fields of a record that is told; one that is asked has more."""
 _NOTHING: deque[Any] = deque()
 """Not for putting into."""
-
-
-class Port(Protocol):
-    """Where a message from elsewhere came in."""
-
-    used: int
-    used_bytes: int
-    quantum: int
-    quantum_bytes: int
-
-    def grant(self) -> None:
-        """Give the sender back the room of what was taken out. In the actor's thread."""
-        ...
-
-    def give_back(self, size_bytes: int) -> None:
-        """Give it back the room of a message that was not taken. Any thread."""
-        ...
-
-    def reply(self, corr: int, deadline_s: float) -> Any:
-        """What takes the answer to a request."""
-        ...
 
 
 class ActorInbox(Waiter):
@@ -92,6 +72,8 @@ class ActorInbox(Waiter):
         self._max = spec.max_messages
         self._low = self._max - max(1, min(self._max // 8, _LET_IN))
         self._drops = spec.overflow is Overflow.DROP_OLDEST
+        self._held: deque[Port] = deque()
+        self._exact: set[Port] = set()
         self._bytes = 0
         self._stop_first = spec.stop_first
         self._stopped: threading.Event | None = None
@@ -116,7 +98,7 @@ class ActorInbox(Waiter):
 
     def ready(self) -> bool:
         """Whether `get` has something to give."""
-        return bool(self._ordinary) or bool(self.control)
+        return bool(self._ordinary) or bool(self.control) or bool(self._held)
 
     def tell(self, message: Any) -> None:
         """Add a message of this process that is not asked, as itself: an envelope costs time.
@@ -177,6 +159,18 @@ class ActorInbox(Waiter):
         if self.state:
             self.wake()
 
+    def open_port(self, port: Port) -> None:
+        """Messages come in there from now on."""
+        if self.spec.overflow is Overflow.REJECT:
+            # A sender that waits can say so; one that is refused at once has no time to.
+            self._exact.add(port)
+
+    def settle_soon(self, port: Port) -> None:
+        """Give a sender that is held its room back when nothing waits. In the thread that reads."""
+        self._held.append(port)
+        if self.state == SLEEPING:
+            self.wake()
+
     def take_over(self, envelopes: deque[Envelope[Any]]) -> None:
         """Begin with what waited in another mailbox, which is emptied."""
         while envelopes:
@@ -206,7 +200,7 @@ class ActorInbox(Waiter):
             try:
                 item = (self.control or self._ordinary).popleft()
             except IndexError:
-                self.parking.wait(self, None)
+                self._rest()
                 continue
             if self.blocked:
                 self.let_in()
@@ -240,6 +234,17 @@ class ActorInbox(Waiter):
         self._reply = self._slot.reply_to = record[0].reply(record[4], record[5])
         return True
 
+    def _rest(self) -> None:
+        """Wait for the next message, when senders have been given what room they need."""
+        while self._held:
+            self._held.popleft().settle()
+        for port in tuple(self._exact) if self._exact else ():
+            if port.is_over:
+                self._exact.discard(port)
+            else:
+                port.settle()
+        self.parking.wait(self, None)
+
     def told(self) -> deque[Any]:
         """What waits, for an actor that takes told messages out by itself, from the left.
 
@@ -263,7 +268,7 @@ class ActorInbox(Waiter):
             self._refuse_rest()
             with self._room:
                 self._room.notify_all()
-        return not self.ready()
+        return not (self._ordinary or self.control)
 
     def fail_current(self, error: Exception) -> None:
         """Answer the request in hand, which the actor will not come to answer."""

@@ -79,6 +79,22 @@ class Outlet:
         self.room_bytes = self._window_bytes = room_bytes
         self.is_over = False
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the mailbox takes another message."""
+        return self.room > 0 and self.room_bytes > 0
+
+    def give(self, count: int, size_bytes: int) -> None:
+        """There is so much room more. The session's lock is held.
+
+        The receiver knows the sizes of frames, not of each message: its bytes are about right. What
+        they lack, or have too much, ends when nothing is under way.
+        """
+        self.room += count
+        self.room_bytes = min(self.room_bytes + size_bytes, self._window_bytes)
+        if self.room >= self._window:
+            self.room, self.room_bytes = self._window, self._window_bytes
+
     def end(self) -> None:
         """Wake the senders that wait for room; they look at the actor anew. Any thread."""
         self.is_over = True

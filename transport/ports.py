@@ -146,6 +146,12 @@ class ActorPort:
         parts = 4 if spec.overflow is Overflow.DROP_OLDEST else 2
         self.quantum = max(1, spec.window // parts)
         self.quantum_bytes = max(1, spec.window_bytes // parts)
+        hosted.inbox.open_port(self)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing comes in any more."""
+        return bool(self.session.closed)
 
     def deliver(self) -> None:
         """Hand the box over. In the thread that reads."""
@@ -156,6 +162,8 @@ class ActorPort:
     def grant(self) -> None:
         """Give the sender back the room of what was taken out. In the actor's thread."""
         used, used_bytes = self.used, self.used_bytes
+        if not used:
+            return
         self.used -= used
         self.used_bytes -= used_bytes
         self._credit(used, used_bytes)
@@ -173,9 +181,19 @@ class ActorPort:
             self._back_bytes += size_bytes
             if self._back < self.quantum and self._back_bytes < self.quantum_bytes:
                 return
+        self._give_all_back()
+
+    def _give_all_back(self) -> None:
+        with self._back_lock:
             back, back_bytes = self._back, self._back_bytes
             self._back = self._back_bytes = 0
-        self._credit(back, back_bytes)
+        if back:
+            self._credit(back, back_bytes)
+
+    def settle(self) -> None:
+        """Nothing waits: give all room back. In the actor's thread."""
+        self.grant()
+        self._give_all_back()
 
     def reply(self, corr: int, deadline_s: float) -> WireReply:
         """What takes the answer to a request."""

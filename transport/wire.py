@@ -32,6 +32,7 @@ HELLO = 8
 BYE = 9
 CAST = 10
 CALL = 11
+HELD = 12
 
 RAW = 0
 PROXY_CALL = 1

@@ -371,6 +371,51 @@ def test_a_sender_is_refused_at_once_where_the_mailbox_says_so(pair: Pair) -> No
     actor_of(local).open.set()
 
 
+class Narrow(Actor):
+    mailbox = MailboxSpec(max_bytes=20_000, block_timeout_s=1.0)
+
+
+def test_large_messages_among_small_ones_for_another_actor_use_no_room_up(pair: Pair) -> None:
+    large, small = pair.start(Narrow), pair.start(Actor)
+    for _ in range(100):
+        large.tell("x" * 5_000)
+        for number in range(20):
+            small.tell(number)
+    assert large.ask("last", timeout=5) == "last"
+
+
+class Picky(Actor):
+    mailbox = MailboxSpec(max_messages=10, overflow=Overflow.REJECT)
+
+
+def test_a_mailbox_that_refuses_has_all_its_room_again_when_it_is_empty(pair: Pair) -> None:
+    local = Picky.start()
+    ref = pair.seen(local)
+    for taken in range(1, 9):
+        for number in range(taken):
+            ref.tell(number)
+        until(lambda: ref.outlet is not None and ref.outlet.used() == (0, 0))
+    for number in range(10):
+        ref.tell(["all", number])
+    until(lambda: ref.outlet is not None and ref.outlet.used() == (0, 0))
+    assert ref.proxy().got.get(timeout=5)[-10:] == [["all", number] for number in range(10)]
+
+
+def test_a_mailbox_that_refuses_keeps_nothing_of_links_that_have_ended(pair: Pair) -> None:
+    local = Picky.start()
+    ref = pair.seen(local)
+    for number in range(5):
+        assert ref.ask(number, timeout=5) == number
+        for session in pair.here._live_sessions():
+            pair.here._end(session, "cut", is_restart=False)
+
+    def is_forgotten() -> bool:
+        ref.ask("x", timeout=5)
+        return len(actor_of(local).actor_inbox._exact) == 1
+
+    until(is_forgotten)
+
+
 def test_a_request_whose_time_is_over_is_not_started(pair: Pair) -> None:
     local = Slow.start()
     ref = pair.seen(local)

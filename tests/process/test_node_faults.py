@@ -99,6 +99,13 @@ def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
         time.sleep(0.001)
 
 
+def hold(process: subprocess.Popen[str]) -> None:
+    """Stop it, and return when none of its threads can answer any more."""
+    process.send_signal(signal.SIGSTOP)
+    tasks = Path(f"/proc/{process.pid}/task")
+    until(lambda: all(") T " in (task / "stat").read_text() for task in tasks.iterdir()))
+
+
 def test_requests_to_a_killed_process_fail_within_milliseconds(node: Node, others: Others) -> None:
     process = others.start("one")
     ref = node.ref(address("one"))
@@ -133,7 +140,7 @@ def test_a_process_that_is_held_holds_its_senders_for_a_limited_time(
     process = others.start("one")
     ref = node.ref(address("one", window=200_000, block_s=0.5))
     assert ref.ask(0, timeout=10) == 0
-    process.send_signal(signal.SIGSTOP)
+    hold(process)
     before = time.monotonic()
     sent = told_until_held(ref)
     assert time.monotonic() - before < 10
@@ -232,9 +239,7 @@ def test_an_older_incarnation_that_wakes_up_late_is_dropped_and_counted(
     ref = node.ref(address("one"))
     future = ref.proxy().sleep(0)
     future.get(timeout=10)
-    old.send_signal(signal.SIGSTOP)
-    # Until it has stopped it may answer.
-    os.waitid(os.P_PID, old.pid, os.WSTOPPED | os.WNOWAIT)
+    hold(old)
     late = ref.ask("to the old one", block=False)
     others.start("one", incarnation=2)
     node.peer_restarted("one", 2)
