@@ -107,6 +107,11 @@ class MemoryNode(NodeBase):
         """Whether the service thread has something to do."""
         return bool(self._frames or self._calls or self._is_nudged or self._is_closed)
 
+    @property
+    def realm(self) -> object:
+        """See `RefOwner`."""
+        return self._hub
+
     def wait(self, waiter: Waiter, until_s: float | None) -> bool:
         """See `NodeBase`."""
         self.flush()

@@ -130,6 +130,11 @@ class Node(NodeBase):
         for ref in list(self._refs.values()):
             ref.die()
 
+    @property
+    def realm(self) -> object:
+        """See `RefOwner`."""
+        return self.folder
+
     def wait(self, waiter: Waiter, until_s: float | None) -> bool:
         """See `Parking`."""
         return self._poller.wait(waiter, until_s)

@@ -100,8 +100,13 @@ class NodeBase(Links):
 
         Raises:
             ActorDeadError: it is of this process, and gone.
+            ValueError: it is of another process that the nodes around this one cannot reach.
         """
         if isinstance(ref, RemoteRef):
+            if ref.realm != self.realm:
+                raise ValueError(
+                    f"{ref} is of another system: it means nothing to node {self.name!r}"
+                )
             return ref.address
         hosted = self.hosting.find_by_ref(ref)
         return hosted.address if hosted is not None else self.host(ref)
@@ -296,6 +301,11 @@ class NodeBase(Links):
             return self.ref(Address.from_wire(msgpack.unpackb(data)))
         except DecodeError as error:
             raise ValueError(str(error)) from error
+
+    @property
+    def realm(self) -> object:
+        """See `RefOwner`."""
+        raise NotImplementedError
 
     def wait(self, waiter: Waiter, until_s: float | None) -> bool:
         """See `Parking`."""

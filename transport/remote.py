@@ -37,6 +37,11 @@ class RefOwner(Protocol):
     traffic: Traffic
     clock: Callable[[], float]
 
+    @property
+    def realm(self) -> object:
+        """What is the same for all nodes that can reach each other."""
+        ...
+
     def outlet(self, ref: RemoteRef, until_s: float) -> Outlet:
         """The way to an actor. Raises ActorLost or PeerUnreachable when there is none."""
         ...
@@ -314,6 +319,11 @@ class RemoteRef(pykka.ActorRef[Any]):
             if not outlet.is_over:
                 return outlet
         raise pykka.ActorDeadError(f"{self} not found")
+
+    @property
+    def realm(self) -> object:
+        """That of its node: in another one its address is somebody else's, or nobody's."""
+        return self._owner.realm
 
     def where(self) -> Address:
         """Its address."""

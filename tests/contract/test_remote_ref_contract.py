@@ -255,6 +255,19 @@ def test_refs_travel_and_come_home_as_the_actor_itself(pair: Pair) -> None:
     assert ref.ask({"to": mine, "self": ref}, timeout=5) == {"to": mine, "self": ref}
 
 
+def test_a_ref_of_another_system_is_refused_where_it_would_mean_somebody_else(pair: Pair) -> None:
+    foreign, namesake = pair.start(Actor, actor_id="a"), Actor.start()
+    hub = MemoryHub()
+    here, there = MemoryNode("here", hub), MemoryNode("there", hub)
+    other = here.ref(there.host(namesake, actor_id="a"))
+    with pytest.raises(EncodeError, match="another system"):
+        other.tell({"ask": foreign})
+    assert other.ask({"ask": other}, timeout=5) == {"ask": other}
+    assert actor_of(namesake).got == [{"ask": namesake}]
+    for node in (here, there):
+        node.close()
+
+
 def test_a_class_that_this_process_lacks_keeps_its_name(pair: Pair) -> None:
     stranger = Address("there", "s", 1, "no.such.module:Stranger", "urn:s", 10, 1000, 1.0)
     ref = pair.here.ref(stranger)
