@@ -88,10 +88,7 @@ class NodeBase(Links):
         """
         hosted, is_successor = self.hosting.add(ref, actor_id, incarnation, mailbox)
         if is_successor:
-            for session in self._live_sessions():
-                session.close_ports(hosted.actor_id)
-                record = (wire.UP, hosted.actor_id, hosted.address.incarnation)
-                self._say(session, record)
+            self._say_all(hosted, (wire.UP, hosted.actor_id, hosted.address.incarnation))
         self._hosting_changed()
         return hosted.address
 
@@ -273,11 +270,16 @@ class NodeBase(Links):
 
     def _hosted_stopped(self, hosted: Hosted, reason: str) -> None:
         record = (wire.DOWN, hosted.actor_id, hosted.address.incarnation, reason[:1000])
-        for session in self._live_sessions():
-            session.close_ports(hosted.actor_id)
-            self._say(session, record)
+        self._say_all(hosted, record)
         self._tell_stopped(hosted.address, reason)
         self._hosting_changed()
+
+    def _say_all(self, hosted: Hosted, record: tuple[Any, ...]) -> None:
+        for session in self._live_sessions():
+            session.close_ports(hosted.actor_id)
+            # Who has not said who it is has not heard a hello either, which must come first.
+            if session.peer:
+                self._say(session, record)
 
     def _tell_stopped(self, address: Address, reason: str) -> None:
         told = self.on_actor_stopped

@@ -354,6 +354,7 @@ def test_senders_that_are_held_hear_at_once_that_the_actor_has_ended(pair: Pair)
     ref = pair.seen(local)
     for number in range(8):
         ref.tell(number)
+    assert actor_of(local).arrived.wait(5)
     told = held(ref, lambda: ref.tell("held"))
     asked = held(ref, lambda: ref.ask("held", timeout=20))
     local.stop(block=False)

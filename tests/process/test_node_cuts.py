@@ -157,6 +157,18 @@ def test_a_peer_that_ends_each_link_is_not_dialled_for_ever(
         assert future.get(timeout=LIMIT_S) == "z"
 
 
+def test_a_peer_that_has_not_said_hello_yet_hears_one_first(here: Node) -> None:
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(LIMIT_S)
+        raw.connect(f"{here.folder}/here.sock")
+        until(here._live_sessions)
+        ref = Echo.start()
+        here.host(ref, actor_id="a")
+        ref.stop()
+        say(raw, [wire.HELLO, wire.VERSION, "raw", 1, {}])
+        assert msgpack.unpackb(raw.recv(1_000)[4:])[0][0] == wire.HELLO
+
+
 def test_refs_to_a_peer_that_refuses_this_node_are_dead(
     here: Node, listener: socket.socket
 ) -> None:
