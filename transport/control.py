@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import failures, wire
-from .errors import ActorLost, EncodeError, NodeError
+from .errors import ActorLost, DecodeError, EncodeError, NodeError
 from .outlet import LinkClosed
 
 if TYPE_CHECKING:
@@ -56,9 +56,15 @@ class Control:
         raise NodeError(peer, "its links end as soon as they are made")
 
     def take(self, session: Session, record: list[Any]) -> None:
-        """Deal with one that came. In the thread that reads; the handler is called in another."""
+        """Deal with one that came. In the thread that reads; the handler is called in another.
+
+        Raises:
+            DecodeError, LookupError: it is not what the protocol says.
+        """
         verb, payload = str(record[1]), record[2]
         corr, until_s = (record[3], record[4]) if record[0] == wire.CALL else (0, 0.0)
+        if not (isinstance(corr, int) and isinstance(until_s, float)):
+            raise DecodeError("a call has no number or no deadline")
         self._node.call_soon(lambda: self._handle(session, verb, payload, corr, until_s))
 
     def _handle(

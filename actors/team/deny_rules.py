@@ -11,6 +11,8 @@ from ..tasks.validate import nearest_of
 # As `actors/claude/tools.py` names them, which takes long to load.
 _BUS = "mcp__bus"
 _TEAM_RULES = (_BUS, f"{_BUS}__*", *(f"{_BUS}__{name}" for name in TEAM_TOOLS))
+# The CLI has them and agents do not: a rule that denies them too says what is so.
+_ABSENT = ("Agent", "MultiEdit", "Task", "TodoWrite", "WebFetch", "WebSearch")
 _TOOLS = (*get_args(ToolName), *_TEAM_RULES)
 _ESCAPED = re.compile(r"\\.")
 
@@ -18,7 +20,7 @@ _ESCAPED = re.compile(r"\\.")
 def fault_of_rule(rule: str) -> str | None:
     """What is wrong with a rule, and how to mend it; None when nothing is."""
     name, paren, spec = rule.partition("(")
-    if name not in _TOOLS:
+    if name not in _TOOLS + _ABSENT:
         near = nearest_of(name.strip(), _TOOLS)
         hint = f"; did you mean {near}?" if near else f" ({', '.join(_TOOLS)})"
         return f"{rule!r} names no tool that agents have{hint}"

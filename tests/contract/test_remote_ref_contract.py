@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,11 +22,13 @@ from understudy.transport import (
     MailboxActor,
     MailboxFull,
     MailboxSpec,
+    MemoryHub,
     MemoryNode,
     Node,
     NodeError,
     Overflow,
     RemoteError,
+    RemoteRef,
     register_exception,
     set_wait_observer,
     waiting,

@@ -229,6 +229,10 @@ class Dry(Exception):
 class QuietNode(NodeBase):
     """A node without threads and without peers."""
 
+    @property
+    def realm(self) -> object:
+        return self
+
     def wait(self, waiter: Waiter, until_s: float | None) -> bool:
         assert until_s is None
         if not waiter.ready():

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import socket
@@ -335,7 +334,7 @@ def test_bytes_that_trickle_in_one_by_one_are_understood(node: Node, collector: 
     [[], [wire.TELL], [wire.TELL, ["x"], 0, 1], [wire.TELL, "c", 77, 1], [wire.TELL, "c", 1, 5],
      [wire.ASK, "c", 0, 1], [wire.ASK, "c", 0, 1, 5, "soon"], [wire.ASK, "c", 0, 1, 5, 1e9, 3],
      [wire.ASK, "c", 1, [["got"], 3, 4], 5, 1e9], [wire.CREDIT], [wire.CAST], [wire.DOWN], 7, "x",
-     {"a": 1}],
+     [wire.CALL, "v", {}, 5, "soon"], {"a": 1}],
     ids=str,
 )  # fmt: skip
 def test_a_malformed_record_is_counted_and_its_neighbours_arrive(
