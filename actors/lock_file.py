@@ -1,14 +1,12 @@
-"""A lock that hangs on a file which others may remove: whoever has it has the file at that path.
-
-Between open and `flock` the holder before may have removed the file, and somebody made and locked
-a new one. Then there are two locks of one name, each free for the other's holder to ignore.
-"""
+"""A lock file: see `transport/path_lock.py` for what may happen to it."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from typing import TYPE_CHECKING
+
+from understudy.transport.path_lock import is_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,12 +44,3 @@ def try_lock(path: Path, flags: int = 0, *, waits: bool = False) -> tuple[int, b
         if is_locked or not attempts_left:
             return fd, is_locked
         os.close(fd)
-
-
-def is_at(fd: int, path: Path) -> bool:
-    """Whether the file or folder at that path is the one that is open."""
-    try:
-        there = path.stat()
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(there, os.fstat(fd))

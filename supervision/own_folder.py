@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import stat
 import tempfile
 from pathlib import Path
+
+from understudy.transport.path_lock import lock_opened
 
 PREFIX = "us-"
 LOCK_NAME = "root.lock"
@@ -76,20 +77,8 @@ def _remove_if_dead(folder: Path) -> None:
 
 
 def _try_lock(path: Path, flags: int) -> int | None:
-    """The descriptor when the file is locked, and still the file at that path."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
     except FileNotFoundError:
         return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_ours = os.path.samestat(path.lstat(), os.fstat(fd))
-    except (BlockingIOError, FileNotFoundError):
-        is_ours = False
-    except BaseException:
-        os.close(fd)
-        raise
-    if not is_ours:
-        os.close(fd)
-        return None
-    return fd
+    return lock_opened(fd, path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import socket
 import stat
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import SocketInUse, SocketPathTooLong, SocketPathUnusable, UntrustedPeer
+from .path_lock import lock_opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -139,19 +139,7 @@ def _only_one_at_a_time(
 
 
 def _try_lock(folder: Path) -> int | None:
-    """The folder's descriptor when it is locked, and still the folder at that path."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_ours = os.path.samestat(folder.stat(), os.fstat(fd))
-    except BlockingIOError:
-        is_ours = False
-    except BaseException:
-        os.close(fd)
-        raise
-    if not is_ours:
-        os.close(fd)
-    return fd if is_ours else None
+    return lock_opened(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), folder)
 
 
 def _clear_stale(path: str) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from understudy.actors.housekeeping import take_lock
-from understudy.actors.lock_file import is_at, try_lock
+from understudy.actors.lock_file import try_lock
+from understudy.transport.path_lock import is_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
