@@ -3,7 +3,6 @@
 # ruff: noqa: ANN401 - keyword arguments are passed on as they came.
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fakes.bus import LIMIT_S, MAX_FRAME_BYTES, Bus, End
 
 from understudy.transport import (
     BROADCAST,
@@ -19,59 +19,12 @@ from understudy.transport import (
     EncodeError,
     FrameTooLarge,
     HelloRefused,
-    MemoryChannel,
     MessageType,
-    PeerEvent,
     PeerUnknown,
-    UnixSocketChannel,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-LIMIT_S = 10.0
-MAX_FRAME_BYTES = 1 << 20
-End = UnixSocketChannel | MemoryChannel
-
-
-class Bus:
-    """A server and its clients, closed at the end of the test."""
-
-    def __init__(self, make: Callable[..., End]) -> None:
-        self.events: queue.SimpleQueue[PeerEvent] = queue.SimpleQueue()
-        self._make = make
-        self.server = make(None, on_peer=self.events.put)
-        self._clients: list[End] = []
-
-    def client(self, name: str | None = None, incarnation: int = 0, **options: Any) -> End:
-        end = self._make(self.server, name=name, incarnation=incarnation, **options)
-        self._clients.append(end)
-        return end
-
-    def next_event(self) -> tuple[str, str, int]:
-        event = self.events.get(timeout=LIMIT_S)
-        return event.kind, event.name, event.incarnation
-
-    def close(self) -> None:
-        for end in [*self._clients, self.server]:
-            end.close()
-
-
-@pytest.fixture(params=["sockets", "memory"])
-def bus(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bus]:
-    def on_sockets(server: End | None, **options: Any) -> End:
-        return UnixSocketChannel(
-            tmp_path / "bus.sock", server is None, max_frame_bytes=MAX_FRAME_BYTES, **options
-        )
-
-    def in_memory(server: End | None, **options: Any) -> End:
-        assert server is None or isinstance(server, MemoryChannel)
-        return MemoryChannel(server, max_frame_bytes=MAX_FRAME_BYTES, **options)
-
-    made = Bus(on_sockets if request.param == "sockets" else in_memory)
-    yield made
-    made.close()
+    from collections.abc import Callable
 
 
 def write(

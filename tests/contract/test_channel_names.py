@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fakes.bus import LIMIT_S, Bus, End
 
 from understudy.transport import (
     BROADCAST,
@@ -16,56 +16,13 @@ from understudy.transport import (
     ChannelClosed,
     HelloRefused,
     MalformedMessage,
-    MemoryChannel,
     MessageType,
-    PeerEvent,
     SocketPathUnusable,
     UnixSocketChannel,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-LIMIT_S = 10.0
-End = UnixSocketChannel | MemoryChannel
-
-
-class Bus:
-    """A server and its clients, closed at the end of the test."""
-
-    def __init__(self, make: Callable[..., End]) -> None:
-        self.events: queue.SimpleQueue[PeerEvent] = queue.SimpleQueue()
-        self._make = make
-        self.server = make(None, on_peer=self.events.put)
-        self._clients: list[End] = []
-
-    def client(self, name: str | None = None, incarnation: int = 0) -> End:
-        end = self._make(self.server, name=name, incarnation=incarnation)
-        self._clients.append(end)
-        return end
-
-    def next_event(self) -> tuple[str, str, int]:
-        event = self.events.get(timeout=LIMIT_S)
-        return event.kind, event.name, event.incarnation
-
-    def close(self) -> None:
-        for end in [*self._clients, self.server]:
-            end.close()
-
-
-@pytest.fixture(params=["sockets", "memory"])
-def bus(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bus]:
-    def on_sockets(server: End | None, **options: Any) -> End:  # noqa: ANN401 - passed on
-        return UnixSocketChannel(tmp_path / "bus.sock", server is None, **options)
-
-    def in_memory(server: End | None, **options: Any) -> End:  # noqa: ANN401 - passed on
-        assert server is None or isinstance(server, MemoryChannel)
-        return MemoryChannel(server, **options)
-
-    made = Bus(on_sockets if request.param == "sockets" else in_memory)
-    yield made
-    made.close()
 
 
 def write(receiver: Any = "orchestrator", **fields: Any) -> AgentMessage:  # noqa: ANN401 - anything
