@@ -539,7 +539,8 @@ def test_each_of_the_twelve_budgets_of_the_configuration_is_kept(
     async def scene() -> None:
         async with world(tmp_path, api.url, budget=plan.budget) as here:
             here.desk.accounts.assign("a", {"task_id": "t1", "priority": 5})
-            assert (await here.ask())[0] == 200
+            # Long enough to use up the seconds, however quick the machine.
+            assert (await here.ask(messages=scripted(text="hello", delay=0.02)))[0] == 200
             status, said = await here.ask()
             assert status == 402
             assert f"({name})" in said
