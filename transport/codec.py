@@ -31,13 +31,14 @@ def decode(body: bytes) -> list[dict[str, Any]]:
     """The records of one frame's body.
 
     Lengths inside are checked against the body's own size, so a short frame that claims a huge
-    array is refused. Keys that are not text are allowed, so that what can be sent can be read.
+    array is refused. Keys that are not text are allowed, so that what can be sent can be read; an
+    array that is a key was a tuple, and is one again.
 
     Raises:
         DecodeError: the body is not msgpack, or not an array of maps.
     """
     try:
-        records = msgpack.unpackb(body, raw=False, strict_map_key=False)
+        records = _unpack(body)
     # TypeError is a key that cannot be one. MemoryError concerns this frame, not the connection.
     except (ValueError, TypeError, RecursionError, MemoryError) as error:
         raise DecodeError(str(error) or type(error).__name__) from error
@@ -47,3 +48,21 @@ def decode(body: bytes) -> list[dict[str, Any]]:
         if not isinstance(record, dict):
             raise DecodeError(f"a record is {type(record).__name__}, not a map")
     return cast("list[dict[str, Any]]", records)
+
+
+def _unpack(body: bytes) -> object:
+    try:
+        return msgpack.unpackb(body, raw=False, strict_map_key=False)
+    except TypeError:
+        # With a call for each map: only where a key is no plain one.
+        return msgpack.unpackb(
+            body, raw=False, strict_map_key=False, object_pairs_hook=_with_tuples
+        )
+
+
+def _with_tuples(pairs: list[tuple[object, object]]) -> dict[object, object]:
+    return {_key(key): value for key, value in pairs}
+
+
+def _key(key: object) -> object:
+    return tuple(map(_key, cast("list[object]", key))) if isinstance(key, list) else key

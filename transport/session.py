@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
-from . import failures, wire
+from . import failures, reading, wire
 from .errors import DecodeError
 from .ports import ActorPort, check_lane
 from .pykka_parts import ActorStop, Envelope
@@ -28,8 +28,6 @@ class Session(Sending):
 
     def __init__(self, owner: SessionOwner, peer: str = "") -> None:
         super().__init__(owner, peer)
-        self._decode = self.codec.decode
-        self._decode_odd = self.codec.decode_odd
         self._ports: dict[str, ActorPort] = {}
 
     def take(self, body: bytes | bytearray | memoryview) -> None:  # noqa: C901 - a call each costs
@@ -38,7 +36,7 @@ class Session(Sending):
         Raises:
             DecodeError: it is not what the protocol says; the link is of no more use.
         """
-        records = wire.decode_with(self._decode, self._decode_odd, body)
+        records = reading.decode(self.codec, body)
         if self.closed or not self.greeted:
             records = self._open(records)
         self._traffic.received += len(records)
@@ -109,6 +107,8 @@ class Session(Sending):
             self._take_stop(record)
         elif kind == wire.HELD:
             self._take_held(record[1])
+        elif kind is reading.UNREADABLE:
+            self._take_unreadable(*record[1:])
         else:
             self.owner.take_control(self, record)
         return not self.closed
@@ -127,6 +127,32 @@ class Session(Sending):
         if port is not None:
             port.deliver()
             port.inbox.settle_soon(port)
+
+    def _take_unreadable(self, fields: list[Any], size_bytes: int, why: str) -> None:
+        """Tell who waits for it, or because of it, and give its room back."""
+        self._traffic.malformed += 1
+        _log.warning("a record of node %r cannot be read: %s", self.peer, why)
+        error = DecodeError(why)
+        match fields:
+            case [wire.TELL | wire.ASK, str(actor_id), _, _, *rest]:
+                port = self._ports.get(actor_id) or self._open_port(fields)
+                if port is not None:
+                    port.give_back(size_bytes)
+                    self._refuse(rest, error)
+            case [wire.CALL, _, _, *rest]:
+                self._refuse(rest, error)
+            case [wire.REPLY | wire.ERROR, int(corr), *_] if corr in self.pending:
+                self.pending.pop(corr).fail(error)
+            case _:
+                pass
+
+    def _refuse(self, rest: list[Any], error: DecodeError) -> None:
+        """Answer a request of which the number and the deadline could be read."""
+        match rest:
+            case [int(corr), float(deadline_s), *_]:
+                self.answer_error(corr, error, deadline_s)
+            case _:
+                pass
 
     def _take_stop(self, record: list[Any]) -> None:
         port = self._ports.get(record[1]) or self._open_port(record)

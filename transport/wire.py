@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import msgpack
 import msgspec
 
-from .errors import DecodeError, EncodeError, FrameTooLarge
+from .errors import EncodeError, FrameTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,41 +139,6 @@ def encode(codec: Codec, record: tuple[Any, ...], limit_bytes: int) -> bytes:
     if len(data) > limit_bytes:
         raise FrameTooLarge(len(data), limit_bytes)
     return data
-
-
-def decode(codec: Codec, body: bytes | bytearray | memoryview) -> list[Any]:
-    """The records of one frame's body.
-
-    Raises:
-        DecodeError: the body is not msgpack, or not an array.
-    """
-    return decode_with(codec.decode, codec.decode_odd, body)
-
-
-def decode_with(
-    decoder: Callable[[Any], Any],
-    decode_odd: Callable[[Any], Any],
-    body: bytes | bytearray | memoryview,
-) -> list[Any]:
-    """The same with a codec's `decode` and `decode_odd` at hand."""
-    try:
-        records = decoder(body)
-    except (TypeError, RecursionError):
-        records = _decode_odd(decode_odd, body)
-    # MemoryError concerns this frame.
-    except (ValueError, MemoryError, msgspec.MsgspecError) as error:
-        raise DecodeError(str(error) or type(error).__name__) from error
-    if not isinstance(records, list):
-        raise DecodeError(f"the body is {type(records).__name__}, not an array of records")
-    return records  # pyright: ignore[reportUnknownVariableType] - its items are anything
-
-
-def _decode_odd(decode_odd: Callable[[Any], Any], body: bytes | bytearray | memoryview) -> Any:
-    try:
-        return decode_odd(body)
-    # TypeError is a map's key that cannot be one.
-    except (ValueError, TypeError, RecursionError, MemoryError, msgspec.MsgspecError) as error:
-        raise DecodeError(str(error) or type(error).__name__) from error
 
 
 def frame_head(count: int, size_bytes: int) -> bytes:

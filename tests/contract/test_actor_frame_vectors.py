@@ -7,7 +7,7 @@ from typing import Any, cast
 import msgpack
 import pytest
 
-from understudy.transport import Address, wire
+from understudy.transport import Address, reading, wire
 
 VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "data" / "actor_frames.json").read_text(encoding="utf-8")
@@ -70,7 +70,7 @@ def test_records_are_written_and_read_as_documented(
     buffer = wire.FrameBuffer(1 << 20)
     buffer.space()[: len(frame)] = frame
     (read,) = buffer.advance(len(frame))
-    assert wire.decode(codec(name), read) == records
+    assert reading.decode(codec(name), read) == records
 
 
 def test_there_is_a_vector_of_each_kind() -> None:

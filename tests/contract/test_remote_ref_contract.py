@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from fakes.node_pair import Pair, until
 from understudy.transport import (
     Address,
     DeadlockError,
+    DecodeError,
     EncodeError,
     MailboxActor,
     MailboxFull,
@@ -77,6 +79,9 @@ class Actor(MailboxActor):
     def thing(self) -> object:
         return object()
 
+    def unreadable(self) -> object:
+        return UNREADABLE
+
     def on_receive(self, message: Any) -> Any:
         self.got.append(message)
         return message
@@ -92,6 +97,16 @@ class Plain(pykka.ThreadingActor):
     def on_receive(self, message: Any) -> Any:
         self.got.append(message)
         return message
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """Travels as a map: what has it for a key can be written, and not read."""
+
+    name: str = "a"
+
+
+UNREADABLE = {Key(): 1}
 
 
 class OddError(Exception):
@@ -195,6 +210,35 @@ def test_a_message_that_is_odd_to_one_codec_arrives_and_costs_no_link(pair: Pair
     ref.tell({"after": 1})
     assert ref.proxy().depths().get(timeout=5) == [0, 901, 0]
     assert ref.is_alive()
+
+
+def test_what_no_reader_can_take_is_an_error_for_who_waits_and_costs_nothing_else(
+    pair: Pair,
+) -> None:
+    ref = pair.start(Actor)
+    proxy: Any = ref.proxy()
+    before = [ref.ask(number, block=False) for number in range(50)]
+    bad = [
+        ref.ask(UNREADABLE, block=False),
+        proxy.add(1, times=UNREADABLE),
+        proxy.unreadable(),
+    ]
+    after = [ref.ask(number, block=False) for number in range(50)]
+    for future in bad:
+        with pytest.raises(DecodeError, match="hashable"):
+            future.get(timeout=5)
+    assert pykka.get_all(before + after, timeout=5) == [*range(50), *range(50)]
+    assert ref.is_alive()
+    assert pair.here.stats().malformed + pair.there.stats().malformed == 3
+
+
+def test_a_tell_that_no_reader_can_take_is_counted_and_its_room_comes_back(pair: Pair) -> None:
+    ref = pair.start(Picky)
+    for number in range(100):
+        ref.tell(UNREADABLE)
+        assert ref.ask(number, timeout=5) == number
+    assert ref.proxy().got.get(timeout=5) == list(range(100))
+    assert pair.there.stats().malformed == 100
 
 
 def test_a_message_of_many_megabytes_arrives(pair: Pair) -> None:

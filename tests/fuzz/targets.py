@@ -20,6 +20,7 @@ from understudy.transport import (
     Mailbox,
     MailboxActor,
     MailboxSpec,
+    reading,
     wire,
 )
 from understudy.transport.codec import decode
@@ -177,7 +178,7 @@ def fuzz_codecs(data: bytes) -> None:
     for name in ("msgspec", "msgpack"):
         codec = wire.make_codec(name, _ext, msgpack.ExtType)
         try:
-            records = wire.decode(codec, data)
+            records = reading.decode(codec, data)
         except DecodeError:
             continue
         assert isinstance(records, list)

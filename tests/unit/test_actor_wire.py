@@ -12,7 +12,7 @@ from fakes.nests import depth_of, nest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.transport import DecodeError, EncodeError, FrameTooLarge, wire
+from understudy.transport import DecodeError, EncodeError, FrameTooLarge, reading, wire
 
 CODECS: list[wire.CodecName] = ["msgspec", "msgpack"]
 
@@ -86,8 +86,8 @@ data = st.recursive(
 @given(data)
 def test_both_codecs_write_what_the_other_reads(value: object) -> None:
     one, other = codec("msgspec"), codec("msgpack")
-    assert wire.decode(other, one.encode([value])) == [value]
-    assert wire.decode(one, other.encode([value])) == [value]
+    assert reading.decode(other, one.encode([value])) == [value]
+    assert reading.decode(one, other.encode([value])) == [value]
 
 
 @dataclasses.dataclass
@@ -130,7 +130,7 @@ def test_both_codecs_write_the_same_bytes_and_read_the_same_of_them(
     assert len(written) == 1
     (body,) = written
     for name in CODECS:
-        (found,) = wire.decode(codec(name), body)
+        (found,) = reading.decode(codec(name), body)
         assert found == read
         assert type(found) is type(read)
 
@@ -155,23 +155,46 @@ def test_a_nest_that_could_be_written_is_read_however_little_stack_the_reader_ha
 
 
 def read_deep_down(reader: wire.Codec, body: bytes, frames: int) -> object:
-    return read_deep_down(reader, body, frames - 1) if frames else wire.decode(reader, body)
+    return read_deep_down(reader, body, frames - 1) if frames else reading.decode(reader, body)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_array_or_a_decode_error(body: bytes) -> None:
     for name in CODECS:
         try:
-            assert isinstance(wire.decode(codec(name), body), list)
+            assert isinstance(reading.decode(codec(name), body), list)
         except DecodeError:
             continue
+
+
+BAD_TEXT = b"\xa2\xff\xff"
+MAP_AS_KEY = b"\x81\x81\x01\x01\x01"
+
+
+@pytest.mark.parametrize("bad", [BAD_TEXT, MAP_AS_KEY], ids=["no utf-8", "map as key"])
+@pytest.mark.parametrize("name", CODECS)
+def test_the_records_beside_one_that_cannot_be_read_are_read(
+    name: wire.CodecName, bad: bytes
+) -> None:
+    good = msgpack.packb([0, "a", 0, {"x": 1}])
+    body = b"\x93" + good + b"\x95\x01\xa1a\x00" + bad + b"\x07" + good
+    first, (kind, fields, size_bytes, why), last = reading.decode(codec(name), body)
+    assert first == last == [0, "a", 0, {"x": 1}]
+    assert kind is reading.UNREADABLE
+    assert fields == [1, "a", 0, None, 7]
+    assert size_bytes == len(body) // 3
+    assert why
+    with pytest.raises(DecodeError):
+        reading.decode(codec(name), body[:-1])
+    with pytest.raises(DecodeError):
+        reading.decode(codec(name), body + b"\x00")
 
 
 @pytest.mark.parametrize("name", CODECS)
 def test_what_is_no_data_cannot_be_encoded(name: wire.CodecName) -> None:
     with pytest.raises(EncodeError):
         wire.encode(codec(name), (1, object()), 1000)
-    assert wire.decode(codec(name), wire.encode(codec(name), (1, "after"), 99)) == [1, "after"]
+    assert reading.decode(codec(name), wire.encode(codec(name), (1, "after"), 99)) == [1, "after"]
 
 
 @pytest.mark.parametrize("name", CODECS)

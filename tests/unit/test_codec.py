@@ -18,7 +18,10 @@ def test_records_come_back_in_order() -> None:
 
 
 def test_keys_that_are_no_text_can_be_sent_and_read() -> None:
-    assert decode(encode([{"counts": {1: "one", 2: "two"}}])) == [{"counts": {1: "one", 2: "two"}}]
+    counts = {1: "one", None: "two", (1, ("a",)): "three", b"x": {(): 4}}
+    assert decode(encode([{"counts": counts, "list": [1, (2,)]}])) == [
+        {"counts": counts, "list": [1, [2]]}
+    ]
 
 
 def circular() -> dict[str, Any]:
@@ -47,7 +50,7 @@ def test_what_has_no_form_on_the_wire_is_refused_when_it_is_sent(payload: dict[s
         msgpack.packb([1]),
         msgpack.packb([dict[str, object]()]) + b"\x00",
         msgpack.packb([{"half": "of it"}])[:-1],
-        b"\x91\x81\x91\x01\x01",
+        b"\x91\x81\x81\x01\x01\x01",
         b"\x91\x81\xa1a\xa2\xff\xff",
         b"\xdd\xff\xff\xff\xff",
         b"\x91\xdf\xff\xff\xff\xff",
@@ -61,7 +64,7 @@ def test_what_has_no_form_on_the_wire_is_refused_when_it_is_sent(payload: dict[s
         "no map",
         "bytes left over",
         "cut off",
-        "list as key",
+        "map as key",
         "no utf-8",
         "array of 4 G",
         "map of 4 G",
