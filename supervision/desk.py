@@ -13,14 +13,13 @@ import queue
 import threading
 import time
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.transport.errors import SocketPathTooLong, TransportError
-from understudy.transport.listener import check_path_length
+from understudy.transport.errors import TransportError
 
 from .actor_errors import ActorStartFailed, InvalidActor
 from .actor_processes import SUPERVISOR_OF
+from .claims import Claims
 from .deadlocks import DeadlockFinder
 from .errors import SupervisionError
 from .events import ExitReason
@@ -69,6 +68,7 @@ class Desk:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = itertools.count()
         self._names = Names((root,))
+        self._claims = Claims(self._names, root, child_args["folder"])
         self._watches = WatchRegistry()
         self._deadlocks = DeadlockFinder(self._send, self._later)
         self._starting: dict[str, tuple[str, int]] = {}
@@ -145,9 +145,10 @@ class Desk:
             case "spawn":
                 self._spawn(node, payload)
             case "claim":
-                return self._claim(node, payload)
+                entry = self._claims.take(node, payload)
+                return {"name": entry.name, "actor_id": entry.actor_id, "key": entry.key}
             case "up":
-                self._up(payload["name"], payload["address"], 1)
+                self._up(self._names.by_id(payload["address"][1]), payload["address"], 1)
             case "release":
                 self._give_back(payload["actor_id"])
             case "find" | "name" | "names" | "nodes" | "order" as question:
@@ -199,31 +200,9 @@ class Desk:
 
     # -- beginnings ---------------------------------------------------------------------------
 
-    def _claim(self, node: str, payload: dict[str, Any]) -> dict[str, Any]:
-        parent = self._names.by_id(payload["parent"] or "")
-        entry = self._names.claim(
-            payload["name"],
-            payload["class_name"],
-            node=None if payload["process"] else node,
-            parent=None if parent is None else parent.name,
-        )
-        if entry.is_process:
-            self._check_socket(entry)
-        return {"name": entry.name, "actor_id": entry.actor_id, "key": entry.key}
-
-    def _check_socket(self, entry: Entry) -> None:
-        try:
-            check_path_length(self._socket(entry.actor_id))
-        except SocketPathTooLong as error:
-            self._names.release(entry.name)
-            detail = f"{error}; or give the actor a shorter name"
-            raise InvalidActor(entry.name, detail) from error
-
-    def _socket(self, actor_id: str) -> str:
-        return str(Path(self._child_args["folder"], f"{actor_id}.sock"))
-
     def _spawn(self, node: str, payload: dict[str, Any]) -> None:
         name, actor_id = payload["name"], payload["actor_id"]
+        self._claims.use(actor_id, name)
         if payload["restart"] != "temporary":
             self._restartable[actor_id] = None
             self._tell_all({"what": "restartable", "peer": [actor_id]})
@@ -239,10 +218,10 @@ class Desk:
             self._names.release(name)
             raise
 
-    def _up(self, name: str, address: list[Any], incarnation: int) -> None:
-        entry = self._names.get(name)
+    def _up(self, entry: Entry | None, address: list[Any], incarnation: int) -> None:
         if entry is None:
             return
+        entry.claimed_by = None
         entry.address, entry.incarnation, entry.is_up = address, incarnation, True
         self._watches.started(entry.key)
         if entry.is_unwanted:
@@ -281,7 +260,7 @@ class Desk:
         entry = self._names.by_id(actor_id)
         if entry is None:
             return
-        self._up(entry.name, event.info["address"], event.incarnation)
+        self._up(entry, event.info["address"], event.incarnation)
         if event.incarnation > 1:
             told = {"what": "restarted", "peer": actor_id, "incarnation": event.incarnation}
             self._tell_all(told)
@@ -301,7 +280,10 @@ class Desk:
             if self._names.by_id(target.partition("/")[2]) is None:
                 self._died(Death(target, event.incarnation, reason))
         for entry in self._names.within(node):
+            entry.ended = event.incarnation
             self._died(Death(entry.key, event.incarnation, reason))
+        for entry in self._names.claimed_by(node, event.incarnation):
+            self._give_back(entry.actor_id)
         asker = self._starting.pop(node, None)
         if asker is not None:
             main = self._names.by_id(node)
@@ -317,7 +299,7 @@ class Desk:
         self._names.release(entry.name)
         self.processes.forget(actor_id)
         # A killed process leaves its socket.
-        Path(self._socket(actor_id)).unlink(missing_ok=True)
+        self._claims.socket(actor_id).unlink(missing_ok=True)
         if actor_id in self._restartable:
             del self._restartable[actor_id]
             why = reason.detail or reason.kind if reason else "it was stopped"

@@ -148,15 +148,14 @@ class SystemMember(MemberBase):
             Whether it, or its name, was alive.
 
         Raises:
-            pykka.Timeout: it has not ended yet; it will be ended by its `shutdown_s`.
+            pykka.Timeout: it, or a child of it, has not ended yet; all have been asked to. One with
+                a process of its own will be ended by its `shutdown_s`.
         """
         until_s = self._node.clock() + timeout_s
         name = ref if isinstance(ref, str) else self._name_of(ref)
         if name is None:
             return False
-        for child in self._stop_order(name):
-            self._stop_one(child, until_s)
-        return self._stop_one(name, until_s)
+        return self._stop_each([*self._stop_order(name), name], until_s)
 
     def _name_of(self, ref: pykka.ActorRef[Any]) -> str | None:
         try:
@@ -168,6 +167,23 @@ class SystemMember(MemberBase):
 
     def _stop_order(self, under: str | None) -> list[str]:
         return list(self._request("order", {"under": under}, REQUEST_S)["names"])
+
+    def _stop_each(self, names: Sequence[str], until_s: float) -> bool:
+        """Stop them one after the other; once the time is over, the rest are only asked to end.
+
+        Returns:
+            Whether the last of them was alive.
+        """
+        was_alive = False
+        late = ""
+        for name in names:
+            try:
+                was_alive = self._stop_one(name, until_s)
+            except pykka.Timeout:
+                late = late or name
+        if late:
+            raise pykka.Timeout(f"{late} has not ended in time")
+        return was_alive
 
     def _stop_one(self, name: str, until_s: float) -> bool:
         patience_s = max(0.0, until_s - self._node.clock())

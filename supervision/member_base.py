@@ -37,6 +37,8 @@ for _kind in vars(actor_errors).values():
     if isinstance(_kind, type) and issubclass(_kind, SupervisionError):
         register_exception(_kind)
 
+INCARNATION_SHIFT = 32
+"""What a request's number begins with, from this bit on, is the incarnation of its process."""
 REQUEST_S = 10.0
 """How long the root may take for an answer."""
 _MONITORED = 10_000
@@ -54,7 +56,7 @@ class MemberBase:
         self.name = name
         self._node = node
         # No number of an older incarnation comes again: an answer to that may be on its way.
-        self._requests = itertools.count(node.incarnation << 32)
+        self._requests = itertools.count(node.incarnation << INCARNATION_SHIFT)
         self._answers: dict[int, AskFuture] = {}
         self._running: dict[str, RunningActor] = {}
         self._restartable: set[str] = set()

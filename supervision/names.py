@@ -25,6 +25,9 @@ class Entry:
         incarnation: of its last start.
         is_up: whether that is ready and has not ended.
         is_unwanted: whether it is to be stopped once it is up.
+        claimed_by: the process that is about to start it, and its incarnation; None once the start
+            has begun or has come to its end.
+        ended: the last incarnation of its process that has ended; 0 for none.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Entry:
     incarnation: int = 1
     is_up: bool = False
     is_unwanted: bool = False
+    claimed_by: tuple[str, int] | None = None
+    ended: int = 0
     children: dict[str, None] = field(default_factory=dict[str, None])
 
     @property
@@ -125,6 +130,11 @@ class Names:
     def within(self, node: str) -> list[Entry]:
         """The actors of one process, the last started first."""
         return [entry for entry in reversed(self._entries.values()) if entry.node == node]
+
+    def claimed_by(self, node: str, incarnation: int) -> list[Entry]:
+        """Those that this incarnation of a process, or an earlier one, was about to start."""
+        claimed = [e for e in self._entries.values() if e.claimed_by and e.claimed_by[0] == node]
+        return [e for e in claimed if e.claimed_by and e.claimed_by[1] <= incarnation]
 
     def nodes(self) -> list[str]:
         """The processes that are up."""

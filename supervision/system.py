@@ -73,11 +73,9 @@ class ActorSystem(SystemMember):
         """Stop all actors, one by one: children before parents, the latest started first.
 
         Raises:
-            pykka.Timeout: some have not ended within that time.
+            pykka.Timeout: one has not ended within that time; all have been asked to.
         """
-        until_s = self._node.clock() + timeout_s
-        for name in self._stop_order(None):
-            self._stop_one(name, until_s)
+        self._stop_each(self._stop_order(None), self._node.clock() + timeout_s)
 
     def dead_letters(self, limit: int = 100, *, timeout_s: float = 2.0) -> DeadLetterReport:
         """What nobody took, in all processes: how many, and the newest of each.

@@ -106,6 +106,12 @@ class Worker(Actor):
     def sleep(self, for_s: float) -> None:
         time.sleep(for_s)
 
+    def wait_for_file(self, folder: str) -> str:
+        """Be busy until there is a file `go`."""
+        Path(folder, "busy").touch()
+        await_file(folder, "go")
+        return "done"
+
     def fail(self) -> None:
         raise RuntimeError("as told")
 

@@ -237,6 +237,27 @@ def test_all_are_stopped_children_first_and_the_latest_first(system: ActorSystem
     assert order == ["second", "inner", "child", "first"]
 
 
+@pytest.mark.parametrize("process", [False, True])
+def test_one_that_is_slow_to_stop_does_not_keep_the_others_from_ending(
+    system: ActorSystem, process: bool, tmp_path: Path
+) -> None:
+    parent = system.spawn(Worker, process=process, name="parent")
+    slow = get(parent.proxy().spawn("slow", process=process))
+    other = system.spawn(Worker, name="other")
+    busy: Any = slow.proxy().wait_for_file(str(tmp_path))
+    eventually((tmp_path / "busy").exists)
+    with pytest.raises(pykka.Timeout, match="slow has not ended in time"):
+        system.stop(parent, timeout_s=0.1)
+    eventually(lambda: not parent.is_alive())
+    assert other.is_alive()
+    with pytest.raises(pykka.Timeout, match="has not ended in time"):
+        system.stop_all(timeout_s=0.1)
+    eventually(lambda: not other.is_alive())
+    (tmp_path / "go").touch()
+    assert get(busy) == "done"
+    eventually(lambda: system.names() == [])
+
+
 def test_stopping_by_name_waits_for_the_end(system: ActorSystem) -> None:
     ref = system.spawn(Worker, process=True, name="a", restart="permanent")
     number = pid(ref)
