@@ -497,21 +497,22 @@ def test_a_request_that_cannot_be_booked_is_refused_and_not_sent(
 
 
 @pytest.mark.parametrize(
-    ("caps", "whole"),
+    ("caps", "delay_s", "whole"),
     [
-        # Each answer has 15 tokens, costs 0.000105 dollars and takes 0.2 s; at most it could be
-        # far more, but for the time.
-        (Caps(tokens=40), 3),
-        (Caps(dollars=0.0003), 3),
-        (Caps(turns=4), 4),
-        (Caps(seconds=0.5), 3),
+        # Each answer has 15 tokens and costs 0.000105 dollars; at most it could be far more, but
+        # for the time.
+        (Caps(tokens=40), 0.2, 3),
+        (Caps(dollars=0.0003), 0.2, 3),
+        (Caps(turns=4), 0.2, 4),
+        # Two answers are within it, three are not, however busy the machine.
+        (Caps(seconds=2.9), 1.0, 3),
     ],
     ids=["tokens", "dollars", "turns", "seconds"],
 )
 def test_ten_agents_at_once_pass_the_fleets_budget_by_no_more_than_one_answer(
-    tmp_path: Path, caps: Caps, whole: int
+    tmp_path: Path, caps: Caps, delay_s: float, whole: int
 ) -> None:
-    say = [{"role": "user", "content": '@@ [{"text": "hello", "delay": 0.2}] @@'}]
+    say = scripted(text="hello", delay=delay_s)
 
     async def scene() -> None:
         ten = "abcdefghij"
