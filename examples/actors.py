@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import Any
 
 from understudy import Actor, ActorDeadError, ActorSystem, Down
@@ -61,7 +62,12 @@ def main() -> None:
                 break
             except ActorDeadError as error:
                 print("lost:", type(error).__name__)
-        print(guard.proxy().ends.get(timeout=5))
+
+        # The guard may hear of it later than we do.
+        limit = time.monotonic() + 20
+        while not (ends := guard.proxy().ends.get(timeout=5)) and time.monotonic() < limit:
+            time.sleep(0.01)
+        print(ends)
 
 
 if __name__ == "__main__":

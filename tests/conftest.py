@@ -14,13 +14,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import psutil
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_SETTLE_S = 5.0
+# No example fails for being slow: hypothesis has that for CI, where `CI` is set, by itself.
+if "CI" not in os.environ:
+    hypothesis.settings.register_profile("busy", deadline=None)
+    hypothesis.settings.load_profile("busy")
+
+_SETTLE_S = 20.0
 # Whatever is started here inherits it: so a process is known that has lost its parent, too.
 _MARK = f"{os.getpid()}-{time.time_ns()}"
 os.environ["TESTS_OF_PROCESS"] = _MARK

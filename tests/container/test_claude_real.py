@@ -244,8 +244,8 @@ def test_silence_in_the_middle_of_an_answer_is_a_stall(tmp_path: Path, image: st
 def test_a_slow_answer_is_no_stall(tmp_path: Path, image: str) -> None:
     with Cli(tmp_path, image, CliRole((), model="claude-sonnet-4-5")) as cli:
         cli.client.initialize(TURN_S)
-        prompt = scripted({"text": "word " * 12, "slow": 0.3, "pieces": 8})
-        result = cli.client.run_turn(prompt, timeout_s=TURN_S, stall_s=1.5)
+        prompt = scripted({"text": "word " * 12, "slow": 0.6, "pieces": 8})
+        result = cli.client.run_turn(prompt, timeout_s=TURN_S, stall_s=4.0)
         assert result["result"].startswith("word")
 
 

@@ -143,7 +143,7 @@ def test_two_agents_in_two_containers_reach_each_other(
     bob.when_asked(bob.container.kill)
     started = time.monotonic()
     result = alice.turn(ask("bob", "take long"), GOT)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # the model takes 60
     assert "bob cannot answer" in result["result"]
 
 
@@ -185,7 +185,7 @@ class Desk:
 def test_a_call_is_made_only_when_somebody_allows_it(tmp_path: Path, image: str) -> None:
     desk = Desk()
     role = CliRole(("Bash", "Read"), model=MODEL, asks_permission=True)
-    options = {"on_permission": desk, "permission_timeout_s": 0.5}
+    options = {"on_permission": desk, "permission_timeout_s": 4.0}
     with Cli(tmp_path, image, role, client=options) as cli:
         cli.client.initialize(TURN_S)
         made = cli.work / "made"
@@ -196,8 +196,8 @@ def test_a_call_is_made_only_when_somebody_allows_it(tmp_path: Path, image: str)
         desk.answer = "nothing"
         # Longer than the time without a sign that is allowed: the silence is ours.
         prompt = scripted(TOUCH, GOT)
-        late = cli.client.run_turn(prompt, timeout_s=TURN_S, stall_s=0.3)
-        assert "within 0.5 s" in late["result"]
+        late = cli.client.run_turn(prompt, timeout_s=TURN_S, stall_s=3.0)
+        assert "within 4 s" in late["result"]
         assert not made.exists()
         desk.answer = "change"
         assert "got changed" in cli.turn(TOUCH, GOT)["result"]

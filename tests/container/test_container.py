@@ -72,7 +72,7 @@ def test_end_of_file_on_stdin_ends_the_cli(
     assert container.alive()
     container.stdin.close()
     assert container.wait(5.0)
-    assert container.exit_code() == 0
+    assert container.exit_code(timeout_s=20.0) == 0
     assert not container.oom()
 
 
@@ -95,7 +95,7 @@ def test_its_exit_code_is_known_after_it_ended(start: Callable[..., Container]) 
     assert container.exit_code(timeout_s=0) is None
     container.stdin.close()
     assert container.wait(5.0)
-    assert container.exit_code() == 7
+    assert container.exit_code(timeout_s=20.0) == 7
 
 
 def test_kill_ends_it_at_once_and_podman_forgets_it(
@@ -106,7 +106,7 @@ def test_kill_ends_it_at_once_and_podman_forgets_it(
     container = start(*SLEEP)
     container.kill()
     assert container.wait(2.0)
-    assert container.exit_code() == 128 + signal.SIGKILL
+    assert container.exit_code(timeout_s=20.0) == 128 + signal.SIGKILL
     assert eventually(lambda: not container_exists(container.spec.name, podman_environment))
     container.kill()  # nothing is there any more: nothing happens
 

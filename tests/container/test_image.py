@@ -67,7 +67,7 @@ def test_an_image_that_is_up_to_date_is_left_alone_and_found_at_once(
     info = ensure_image(DEFAULT_CLI_VERSION, image_cache)
     assert (info.tag, info.built) == (agent_image, False)
     assert info.size_bytes > 100_000_000
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < 6.0  # a build takes twelve
 
 
 def test_an_image_is_rebuilt_when_asked_and_the_one_before_is_dropped(

@@ -22,6 +22,7 @@ from understudy.transport.memory_node import MemoryHub, MemoryNode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LIMIT_S = 10.0
 KINDS = [
@@ -129,6 +130,20 @@ def wait_dead(ref: pykka.ActorRef[Any]) -> None:
     assert ref.actor_stopped.wait(LIMIT_S)
 
 
+def until_go(folder: Path) -> dict[str, Any]:
+    """Keeps an actor busy until the test says `go`."""
+    return {"command": "hold", "folder": str(folder), "behind": 0}
+
+
+def go(folder: Path) -> None:
+    (folder / "go").touch()
+
+
+def until_behind(count: int) -> dict[str, Any]:
+    """Keeps an actor busy until so many messages wait behind this one."""
+    return {"command": "hold", "folder": None, "behind": count}
+
+
 # -- ask and tell ---------------------------------------------------------------------------------
 
 
@@ -172,18 +187,20 @@ def test_an_exception_in_a_tell_ends_the_actor(stage: Stage, ref: pykka.ActorRef
         ref.ask("anybody?", timeout=LIMIT_S)
 
 
-def test_an_ask_that_takes_too_long_is_a_timeout(ref: pykka.ActorRef[Any]) -> None:
+def test_an_ask_that_takes_too_long_is_a_timeout(ref: pykka.ActorRef[Any], tmp_path: Path) -> None:
     with pytest.raises(pykka.Timeout):
-        ref.ask({"command": "sleep", "for_s": 0.3}, timeout=0.05)
+        ref.ask(until_go(tmp_path), timeout=0.05)
+    go(tmp_path)
     assert ref.ask("afterwards", timeout=LIMIT_S) == "afterwards"
 
 
 def test_a_future_that_is_not_there_yet_is_a_timeout_and_comes_later(
-    ref: pykka.ActorRef[Any],
+    ref: pykka.ActorRef[Any], tmp_path: Path
 ) -> None:
-    future = ref.ask({"command": "sleep", "for_s": 0.2}, block=False)
+    future = ref.ask(until_go(tmp_path), block=False)
     with pytest.raises(pykka.Timeout):
         future.get(timeout=0.02)
+    go(tmp_path)
     assert future.get(timeout=LIMIT_S) == "slept"
 
 
@@ -244,7 +261,7 @@ def test_an_actor_may_stop_itself_twice(ref: pykka.ActorRef[Any]) -> None:
 def test_a_stop_that_waits_behind_a_stop_is_answered(
     stage: Stage, ref: pykka.ActorRef[Any]
 ) -> None:
-    busy = ref.ask({"command": "sleep", "for_s": 0.1}, block=False)
+    busy = ref.ask(until_behind(3), block=False)
     assert [stage.hear(), stage.hear()] == ["on_start", "sleeping"]
     stops = [ref.stop(block=False) for _ in range(3)]
     assert busy.get(timeout=LIMIT_S) == "slept"
@@ -265,7 +282,7 @@ def test_an_actor_can_stop_itself(stage: Stage, ref: pykka.ActorRef[Any]) -> Non
 def test_what_waits_behind_a_stop_is_answered_as_dead(
     stage: Stage, ref: pykka.ActorRef[Any]
 ) -> None:
-    busy = ref.ask({"command": "sleep", "for_s": 0.2}, block=False)
+    busy = ref.ask(until_behind(2), block=False)
     assert [stage.hear(), stage.hear()] == ["on_start", "sleeping"]
     stopped = ref.stop(block=False)
     late = ref.ask("too late", block=False)
@@ -534,8 +551,10 @@ def test_a_future_can_be_awaited(ref: pykka.ActorRef[Any]) -> None:
     assert asyncio.run(wait()) == 5
 
 
-def test_a_combined_future_has_the_time_limits_of_its_parts(ref: pykka.ActorRef[Any]) -> None:
-    slow = ref.ask({"command": "sleep", "for_s": 0.3}, block=False)
+def test_a_combined_future_has_the_time_limits_of_its_parts(
+    ref: pykka.ActorRef[Any], tmp_path: Path
+) -> None:
+    slow = ref.ask(until_go(tmp_path), block=False)
     combined: list[pykka.Future[Any]] = [
         slow.map(str),
         slow.join(slow),
@@ -545,6 +564,7 @@ def test_a_combined_future_has_the_time_limits_of_its_parts(ref: pykka.ActorRef[
     for future in combined:
         with pytest.raises(pykka.Timeout):
             future.get(timeout=0.01)
+    go(tmp_path)
     assert slow.map(len).get(timeout=LIMIT_S) == 5
 
 
@@ -597,11 +617,12 @@ def test_who_asks_one_that_ends_by_a_base_exception_is_answered(
 
 
 def test_a_future_that_is_set_by_somebody_else_does_not_harm_the_actor(
-    guarded: pykka.ActorRef[Any],
+    guarded: pykka.ActorRef[Any], tmp_path: Path
 ) -> None:
-    future = guarded.ask({"command": "sleep", "for_s": 0.1}, block=False)
+    future = guarded.ask(until_go(tmp_path), block=False)
     future.set("too early")
     assert future.get(timeout=LIMIT_S) == "too early"
+    go(tmp_path)
     assert guarded.ask("alive", timeout=LIMIT_S) == "alive"
 
 
@@ -669,7 +690,7 @@ def test_who_stops_all_while_it_deals_with_an_exit_means_those_of_other_processe
 def test_a_stop_keeps_its_place_in_a_plain_actor_and_overtakes_in_ours(
     stage: Stage, ref: pykka.ActorRef[Any]
 ) -> None:
-    busy = ref.ask({"command": "sleep", "for_s": 0.1}, block=False)
+    busy = ref.ask(until_behind(2), block=False)
     assert [stage.hear(), stage.hear()] == ["on_start", "sleeping"]
     ref.proxy().note.defer("before the stop")
     stopped = ref.stop(block=False)

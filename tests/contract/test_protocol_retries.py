@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from understudy.transport.answers import Answers
 
 LIMIT_S = 10.0
 End = UnixSocketChannel | MemoryChannel
+MARK = {"mark": True}
 
 
 class Clock:
@@ -33,11 +35,12 @@ class Clock:
 
 @dataclass
 class Lossy:
-    """A channel that loses what a test says; the rest of it is the other's."""
+    """A channel that loses what a test says, and counts marks; the rest of it is the other's."""
 
     end: End
     loses: Callable[[AgentMessage], bool] = lambda _message: False
     sent: list[AgentMessage] = field(default_factory=list[AgentMessage])
+    marks: int = 0
 
     def send(self, message: AgentMessage) -> None:
         self.sent.append(message)
@@ -45,7 +48,11 @@ class Lossy:
             self.end.send(message)
 
     def receive(self, timeout: float | None = None) -> AgentMessage | None:
-        return self.end.receive(timeout)
+        message = self.end.receive(timeout)
+        if message is None or message.payload != MARK:
+            return message
+        self.marks += 1
+        return None
 
     def close(self) -> None:
         self.end.close()
@@ -81,11 +88,24 @@ class Pair:
         return asked
 
     def run(self) -> None:
-        """Let both handle what comes soon."""
-        quiet = 0
-        while quiet < 3:
-            is_busy = self.bob.process_messages(0.02) | self.alice.process_messages(0.02)
-            quiet = 0 if is_busy else quiet + 1
+        """Let both handle all that comes: until a mark goes to bob and back, and nothing else."""
+        is_busy = True
+        while is_busy:
+            to_bob = self.handle_until_mark(self.alice_end, self.bob_end)
+            # Only now: before it comes what the server answered to alice.
+            to_alice = self.handle_until_mark(self.bob_end, self.alice_end)
+            is_busy = to_bob or to_alice
+
+    def handle_until_mark(self, sender: Lossy, receiver: Lossy) -> bool:
+        """Send a mark, which comes after all that was sent; say whether there was any of that."""
+        names = ("alice", "bob") if sender is self.alice_end else ("bob", "alice")
+        sender.end.send(AgentMessage.create(*names, MessageType.STATUS_UPDATE, MARK))
+        marks, ends = receiver.marks, time.monotonic() + LIMIT_S
+        is_busy = False
+        while receiver.marks == marks:
+            assert time.monotonic() < ends, "the mark did not come"
+            is_busy |= self.bob.process_messages(0.02) | self.alice.process_messages(0.02)
+        return is_busy
 
     def close(self) -> None:
         for end in (self.alice_end, self.bob_end, self.server):

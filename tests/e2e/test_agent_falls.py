@@ -105,7 +105,7 @@ def test_a_stopped_agent_is_found_hung_and_its_task_done_by_the_next_alone(
 ) -> None:
     del image
     monkeypatch.setenv("UNDERSTUDY_GATEWAY__SCRIPTED_MODEL", "true")
-    settings = {"orchestrator.num_agents": 1, "agent.health_check_interval": 1.0}
+    settings = {"orchestrator.num_agents": 1, "agent.health_check_interval": 4.0}
     older = frozenset(all_processes())
     with Twins(home, older) as twins, Orchestrator(overrides=settings) as fleet:
         handle, agent = in_a_command(fleet)

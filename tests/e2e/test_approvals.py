@@ -19,11 +19,11 @@ ASK = ["--set", "roles.asker.permission=ask", "--set", "roles.asker.tasks=generi
 def test_a_call_waits_for_an_answer_and_without_one_is_denied(
     program: Program, until: Callable[..., Any]
 ) -> None:
-    hasty = ["--set", "roles.hasty.permission=ask", "--set", "roles.hasty.permission_timeout=9"]
+    hasty = ["--set", "roles.hasty.permission=ask", "--set", "roles.hasty.permission_timeout=21"]
     service = program.serve("--fake", "--agents", "1", *ASK, *hasty)
 
     def asked(*command: str) -> dict[str, Any]:
-        role = [] if command else ["--role", "hasty", "--timeout", "8"]
+        role = [] if command else ["--role", "hasty", "--timeout", "20"]
         # What somebody thinks it over is none of the task's own time.
         task_id = program.run("submit", TOUCH, *role).out.strip()
         if command:
@@ -35,7 +35,7 @@ def test_a_call_waits_for_an_answer_and_without_one_is_denied(
             meant = ("--call", calls[0]["request_id"]) if command[0] == "approve" else ()
             done = program.run(command[0], task_id[:8], *command[1:], *meant)
             assert (done.code, "touch /work/made" in done.out) == (0, True)
-        until(lambda: program.run("result", task_id, "--json").code == 0)
+        until(lambda: program.run("result", task_id, "--json").code == 0, timeout_s=90)
         result: dict[str, Any] = program.run("result", task_id, "--json").json["result"]
         return result
 
@@ -44,7 +44,8 @@ def test_a_call_waits_for_an_answer_and_without_one_is_denied(
     assert (denied["diff"], "not on the list" in denied["output"]) == ("", True)
     assert "use the other file" in asked("answer", "use the other file")["output"]
     assert "Nobody answered" in asked()["output"]
-    task_id = program.run("submit", TOUCH, "--deadline", "4").out.strip()
+    until(lambda: program.run("status", "--json").json["agents"]["agent_000"]["state"] == "ready")
+    task_id = program.run("submit", TOUCH, "--deadline", "6").out.strip()
     until(lambda: task_id in program.run("tasks", "--state", "failed").out)
     late = program.run("result", task_id, "--json").json
     assert (late["status"], late["error"]) == ("timeout", "its deadline passed while it ran")

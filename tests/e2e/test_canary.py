@@ -33,7 +33,10 @@ def api() -> Iterator[FakeApiThread]:
 def family(service: int) -> dict[int, str]:
     """All processes of the service but itself, those in containers too, and what each is."""
     parent = psutil.Process(service)
-    found = {child.pid: child.name() for child in parent.children(recursive=True)}
+    found: dict[int, str] = {}
+    for child in parent.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
+            found[child.pid] = child.name()
     for conmon in psutil.process_iter(["name", "cmdline"]):
         words: list[str] = conmon.info["cmdline"] or []
         if conmon.info["name"] == "conmon" and "understudy" in " ".join(words):

@@ -56,9 +56,9 @@ def both_busy(store: TaskStore) -> bool:
 def test_it_takes_nothing_more_then_waits_for_turns_then_ends_all_in_reverse_order(
     program: Program, store: TaskStore, until: Callable[..., Any]
 ) -> None:
-    grace = ["--set", "supervision.shutdown_timeout=4"]
+    grace = ["--set", "supervision.shutdown_timeout=10"]
     service = program.serve("--fake", "--agents", "2", *grace)
-    soon = program.run("submit", '@@ [{"delay": 2, "text": "in time"}] @@').out.strip()
+    soon = program.run("submit", '@@ [{"delay": 1, "text": "in time"}] @@').out.strip()
     late = program.run("submit", LATE).out.strip()
     until(lambda: both_busy(store))
     service.send_signal(signal.SIGTERM)

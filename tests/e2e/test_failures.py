@@ -198,7 +198,7 @@ def test_a_cli_that_hangs_is_ended_and_its_task_done_by_the_next(
     until: Callable[..., Any],
 ) -> None:
     again = [{"delay": 1.0, "text": "done"}] * 3
-    with a_fleet(agent__stall_timeout=2.0) as fleet:
+    with a_fleet(agent__stall_timeout=6.0) as fleet:
         handle = fleet.submit(Task(description=f"@@ {json.dumps(again)} @@", timeout=60))
         os.kill(the_cli(fleet, until), signal.SIGSTOP)
         result = handle.wait(timeout_s=60)

@@ -137,7 +137,7 @@ def test_a_service_shows_and_wakes_parked_agents_and_stops_with_them(
     assert audited.code == 3
     assert "understudy resume agent_000" in audited.err
     assert program.run("resume", "agent_000").out == "agent_000 makes its container ready\n"
-    until(lambda: status()["agent_000"]["container"])
+    until(lambda: life("agent_000")[-3:] == ["parked", "woken", "parked"])
     until(lambda: all(map(is_parked, status().values())))
     pids = [agent["pid"] for agent in status().values()]
     assert program.run("stop").code == 0

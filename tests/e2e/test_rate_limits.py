@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,17 +68,29 @@ def test_at_the_apis_limit_tasks_wait_and_over_their_budget_they_end(
     assert all(each.turns == 3 and each.dollars > 0 for each in spent)
 
 
+def begin_storm(
+    api: FakeApiThread, storm: dict[str, Any], fleet: Orchestrator, until: Callable[..., Any]
+) -> None:
+    """Have the API refuse from now on, when the agents are there: its time runs at once."""
+    until(lambda: {agent["state"] for agent in fleet.get_agent_status().values()} == {"ready"})
+    body = json.dumps({"storm": storm}).encode()
+    request = urllib.request.Request(f"{api.url}/_fake/scenarios", body)  # noqa: S310 - ours
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - as above
+        assert answer.status == 200
+
+
 def test_the_queue_waits_for_as_long_as_the_api_asks(
     settings: Callable[[str], dict[str, Any]], until: Callable[..., Any]
 ) -> None:
-    storm = {"status": 429, "seconds": 9, "retry_after": 10}
+    storm = {"status": 429, "seconds": 19, "retry_after": 20}
     short = {"gateway.api_retries": 0, "gateway.max_wait": 1.0, "supervision.backoff_max": 2.0}
     with (
-        FakeApiThread({"storm": storm}) as api,
+        FakeApiThread() as api,
         Orchestrator(overrides=settings(api.url) | short) as fleet,
     ):
+        begin_storm(api, storm, fleet, until)
         # No task may work for as long as the API wants nobody to ask.
-        handles = [fleet.submit(Task(description=TURN, timeout=6)) for _ in range(3)]
+        handles = [fleet.submit(Task(description=TURN, timeout=15)) for _ in range(3)]
         until(lambda: fleet.status()["blocked_by"] == "rate_limit")
         results = [handle.wait(timeout_s=90) for handle in handles]
         assert [(each.status, each.attempts) for each in results] == [("success", 1)] * 3
@@ -85,16 +99,17 @@ def test_the_queue_waits_for_as_long_as_the_api_asks(
 
 
 def test_a_storm_is_waited_out_in_the_middle_of_a_turn(
-    settings: Callable[[str], dict[str, Any]],
+    settings: Callable[[str], dict[str, Any]], until: Callable[..., Any]
 ) -> None:
-    storm = {"status": 529, "seconds": 12}
+    storm = {"status": 529, "seconds": 25}
     with (
-        FakeApiThread({"storm": storm}) as api,
+        FakeApiThread() as api,
         # The CLI may not try again, and is told after a third of a second to be patient.
         Orchestrator(overrides=settings(api.url) | PATIENT) as fleet,
     ):
+        begin_storm(api, storm, fleet, until)
         # Longer than the task may work: what it waits is none of its time.
-        result = fleet.submit(Task(description=TURN, timeout=7)).wait(timeout_s=90)
+        result = fleet.submit(Task(description=TURN, timeout=15)).wait(timeout_s=90)
         assert (result.status, result.attempts, result.error) == ("success", 1, None)
-        assert result.execution_time > 7
+        assert result.execution_time > 15
         assert {a["restarts"] for a in fleet.get_agent_status().values()} == {0}

@@ -76,7 +76,7 @@ def test_tasks_survive_sigterm_and_run_in_the_next_service(
 ) -> None:
     options = ["--fake", "--agents", "1", "--set", "supervision.shutdown_timeout=1"]
     service = program.serve(*options)
-    slow = '@@ [{"delay": 4, "text": "slow one done"}] @@'
+    slow = '@@ [{"delay": 12, "text": "slow one done"}] @@'
     first = program.run("submit", slow).out.strip()
     second = program.run("submit", "say hello").out.strip()
     until(lambda: program.run("status", "--json").json["running"] == 1)
@@ -84,7 +84,7 @@ def test_tasks_survive_sigterm_and_run_in_the_next_service(
     states = {t["task_id"]: t["state"] for t in program.run("tasks", "--json").json["tasks"]}
     assert states == {first: "submitted", second: "submitted"}
     service = program.serve(*options)
-    until(lambda: program.run("result", second, "--json").code == 0)
+    until(lambda: program.run("result", second, "--json").code == 0, timeout_s=60)
     assert program.run("result", first, "--json").json["attempts"] == 2
     assert program.end(service).code == 0
 
@@ -118,8 +118,9 @@ def test_a_task_in_flight_at_three_deaths_of_the_service_is_kept_back_until_it_i
         return service
 
     service = serve()
-    # Longer than two commands and a kill take on a busy machine.
-    task_id = program.run("submit", '@@ [{"delay": 8, "text": "at last"}] @@').out.strip()
+    # Longer than two commands and a kill take on a busy machine; each start may take up a step.
+    step = '{"delay": 12, "text": "at last"}'
+    task_id = program.run("submit", f"@@ [{', '.join([step] * 5)}] @@").out.strip()
     for _ in range(3):
         until(lambda: program.run("status", "--json").json["running"] == 1)
         children = psutil.Process(service.pid).children(recursive=True)
@@ -132,7 +133,7 @@ def test_a_task_in_flight_at_three_deaths_of_the_service_is_kept_back_until_it_i
     assert (kept["task_id"], kept["state"], kept["deaths"]) == (task_id, "failed", 3)
     assert program.run("result", task_id, "--json").json["failure_kind"] == "poison"
     assert program.run("replay", task_id[:8]).code == 0
-    until(lambda: program.run("result", task_id, "--json").code == 0)
+    until(lambda: program.run("result", task_id, "--json").code == 0, timeout_s=60)
     assert program.run("tasks", "--poison", "--json").json["tasks"] == []
     assert program.end(service).code == 0
 

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.podman
 
-SLOW = '@@ [{"delay": 3, "text": "done at last"}] @@'
-# Longer than the three commands that the test gives meanwhile, on a busy machine too.
-SLOWER = '@@ [{"delay": 8, "text": "done at last"}] @@'
+# Longer than the three commands that a test gives meanwhile, on a busy machine too.
+SLOW = '@@ [{"delay": 12, "text": "done at last"}] @@'
 
 
 def tree(program: Program) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def test_a_restart_by_request_costs_its_task_no_attempt_and_is_not_counted(
     assert (done["ended"], done["incarnation"]) == (1, 2)
     after = tree(program)["children"][1]
     assert after["restarts_in_window"] == 0
-    until(lambda: program.run("result", task_id, "--json").code == 0)
+    until(lambda: program.run("result", task_id, "--json").code == 0, timeout_s=60)
     assert program.run("result", task_id, "--json").json["attempts"] == 1
     now = agent(program)
     assert (now["incarnation"], now["restarts"], now["last_failure"]) == (2, 0, None)
@@ -74,7 +73,7 @@ def test_a_suspended_agent_takes_no_task_until_it_goes_on(
     program: Program, until: Callable[..., Any]
 ) -> None:
     service = program.serve("--fake", "--agents", "1")
-    task_id = program.run("submit", SLOWER).out.strip()
+    task_id = program.run("submit", SLOW).out.strip()
     until(lambda: agent(program)["state"] == "busy")
     process = agent(program)["pid"]
     assert program.run("suspend", "agent_000").code == 0
@@ -88,7 +87,7 @@ def test_a_suspended_agent_takes_no_task_until_it_goes_on(
     assert "gateway" in shown
     assert "ready, suspended" in program.run("tree").out
     assert program.run("resume", "agent_000", "--json").json["changed"]
-    until(lambda: program.run("result", task_id, "--json").code == 0)
+    until(lambda: program.run("result", task_id, "--json").code == 0, timeout_s=60)
     assert program.run("result", task_id, "--json").json["attempts"] == 1
     assert agent(program)["pid"] == process
     assert {"suspended", "resumed"} <= set(lives(program, "agent_000"))

@@ -106,7 +106,7 @@ def test_of_a_canceled_task(repo: Path, until: Callable[..., Any]) -> None:
 
 def test_of_a_task_that_took_too_long(repo: Path, until: Callable[..., Any]) -> None:
     with a_fleet() as fleet:
-        result = begun(fleet, repo, until, timeout=6).wait(timeout_s=30)
+        result = begun(fleet, repo, until, timeout=15).wait(timeout_s=60)
     assert (result.status, result.failure_kind) == ("timeout", "timeout")
     assert result.result["files_changed"] == ["made"]
     assert is_on_branch(repo, result.branch)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
@@ -13,6 +14,9 @@ from understudy.supervision.actor import Actor
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+# A test that does not come to its end leaves nobody busy for good.
+_HELD_S = 30.0
 
 
 class Peculiar(Exception):
@@ -98,10 +102,8 @@ class Behaviour:
                 raise ValueError(words)
             case {"command": "raise base"}:
                 raise SystemExit("out of here")
-            case {"command": "sleep", "for_s": for_s}:
-                self.say("sleeping")
-                time.sleep(for_s)
-                return "slept"
+            case {"command": "hold", "folder": folder, "behind": behind}:
+                return self._hold(folder, behind)
             case {"command": "stop"}:
                 self.stop()  # type: ignore[attr-defined]
                 return "stopping"
@@ -116,6 +118,19 @@ class Behaviour:
             case _:
                 self.seen.append(message)
                 return message
+
+    def _hold(self, folder: str | None, behind: int) -> str:
+        """Busy until the file `go` is there, or until so many messages wait."""
+        self.say("sleeping")
+        ends = time.monotonic() + _HELD_S
+        while (folder and not Path(folder, "go").exists()) or self._waiting() < behind:
+            assert time.monotonic() < ends, "nobody woke it"
+            time.sleep(0.001)
+        return "slept"
+
+    def _waiting(self) -> int:
+        inbox = cast("Any", self.actor_inbox)  # type: ignore[attr-defined]
+        return inbox.qsize() if hasattr(inbox, "qsize") else len(inbox)
 
     def add(self, a: int, b: int = 1) -> int:
         return a + b

@@ -68,6 +68,12 @@ class Worker(Actor):
         time.sleep(delay_s)
         return other.ask("hello", block=False, timeout=20).get(timeout=20)
 
+    def proxy_ask_together(self, other: pykka.ActorRef[Any], folder: str, name: str) -> Any:
+        """Say by a file of that name that it is here; ask as `proxy_ask` once there is a `go`."""
+        Path(folder, name).touch()
+        await_file(folder, "go")
+        return self.proxy_ask(other)
+
     def ask_recovering(self, other: pykka.ActorRef[Any], folder: str) -> Any:
         """Ask an `AsksBack` while it is in its next start."""
         await_file(folder, "recovers")
@@ -118,13 +124,13 @@ class Worker(Actor):
     def exit(self, code: int) -> None:
         os._exit(code)
 
-    def wait_for_permit(self, other: pykka.ActorRef[Any], for_s: float) -> None:
+    def wait_for_permit(self, other: pykka.ActorRef[Any], folder: str) -> None:
         with self.system.waits("permit", other):
-            time.sleep(for_s)
+            self.wait_for_file(folder)
 
-    def wait_for_human(self, for_s: float) -> None:
+    def wait_for_human(self, folder: str) -> None:
         with self.system.waits("answer", "human"):
-            time.sleep(for_s)
+            self.wait_for_file(folder)
 
 
 class Chained(Worker):

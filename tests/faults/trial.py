@@ -59,15 +59,25 @@ class Outcome:
         return "\n".join([*self.faults, f"seed {self.plan.seed}; again: {self.replay()}"])
 
 
-def run(numbers: Sequence[int], seed: int, *, light: bool, env: Mapping[str, str]) -> Outcome:
-    """Do the trial in a home of its own, which stays when something was wrong."""
+def run(
+    numbers: Sequence[int],
+    seed: int,
+    *,
+    light: bool,
+    env: Mapping[str, str],
+    guard_s: float = GUARD_S,
+) -> Outcome:
+    """Do the trial in a home of its own, which stays when something was wrong.
+
+    `guard_s` is what the guard has on an idle machine.
+    """
     home = Path(tempfile.mkdtemp(prefix="us-fault-", dir="/tmp"))
     home.chmod(0o711)
     run_dir = home / "run"
     run_dir.mkdir(mode=0o711)
     outcome = Outcome(Plan(str(home), tuple(numbers), seed, light))
     started = time.monotonic()
-    trial = Trial(outcome, Service(home, run_dir, {}, env))
+    trial = Trial(outcome, Service(home, run_dir, {}, env), guard_s)
     try:
         trial.run()
     except (AssertionError, OSError, sqlite3.Error, subprocess.SubprocessError) as error:
@@ -85,10 +95,11 @@ def run(numbers: Sequence[int], seed: int, *, light: bool, env: Mapping[str, str
 class Trial:
     """The course of one trial."""
 
-    def __init__(self, outcome: Outcome, service: Service) -> None:
+    def __init__(self, outcome: Outcome, service: Service, guard_s: float = GUARD_S) -> None:
         self.outcome = outcome
         self.plan = outcome.plan
         self.service = service
+        self._guard_s = guard_s
         self.doing = "before the first point"
         self._plan_file = self.plan.save()
         self._has_guard = True
@@ -193,7 +204,7 @@ class Trial:
             return
         took_s = wait_for(lambda: not self._left(), _SWEPT_S, "nothing is left")
         self.outcome.left_s.append((self.plan.numbers[index], took_s))
-        limit_s = GUARD_S * load_factor()
+        limit_s = self._guard_s * load_factor()
         if took_s > limit_s:
             self.outcome.faults.append(f"{self.doing}: {took_s:.2f} s until nothing was left")
 

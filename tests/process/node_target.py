@@ -21,6 +21,11 @@ class Target(MailboxActor):
 
     def on_receive(self, message: Any) -> Any:
         self.got.append(message)
+        match message:
+            case {"nap": float(seconds)}:
+                time.sleep(seconds)
+            case _:
+                pass
         return message
 
     def sleep(self, seconds: float) -> None:

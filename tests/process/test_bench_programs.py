@@ -29,9 +29,10 @@ def test_a_program_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> No
         "time.sleep(60)"
     )
     began = time.monotonic()
-    ended = run(_python(code), limit_s=1.0, cwd=tmp_path, env={})
+    # Time for it to start, however busy the machine.
+    ended = run(_python(code), limit_s=8.0, cwd=tmp_path, env={})
     assert ended.code is None
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text("utf-8")))
 
 

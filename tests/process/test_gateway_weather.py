@@ -1,5 +1,6 @@
 """The gateway before an API that refuses, storms and rejects: what its agents see of it."""
 
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import asyncio
@@ -118,6 +119,16 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def storm(url: str, **weather: Any) -> None:  # noqa: ANN401 - of docs/fake-api.md
+    """Bad weather from now on, not from the API's start; without any, it is over."""
+    scenarios = {"storm": weather} if weather else {}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/_fake/scenarios", json=scenarios) as answer,
+    ):
+        assert answer.status == 200
+
+
 # -- limits -----------------------------------------------------------------------------------
 
 
@@ -187,25 +198,28 @@ def test_a_wait_longer_than_may_be_held_is_told_at_once(tmp_path: Path) -> None:
 
 def test_one_more_than_the_line_holds_is_refused(tmp_path: Path) -> None:
     async def scene() -> None:
-        async with world(tmp_path, api.url, max_waiting=3, max_wait_s=3.0) as here:
+        async with world(tmp_path, api.url, max_waiting=3, max_wait_s=15.0) as here:
+            await storm(api.url, seconds=2)
             # All five go and are refused; then there is room for three to wait.
             assert await here.ask_all(5) == {429: 2, 200: 3}
 
-    with FakeApiThread({"storm": {"status": 529, "seconds": 1.0}}) as api:
+    with FakeApiThread() as api:
         run(scene)
 
 
 def test_what_the_api_asks_to_wait_is_waited_by_those_that_it_did_not_tell(tmp_path: Path) -> None:
     async def scene() -> None:
         async with world(tmp_path, api.url) as here:
+            await storm(api.url, status=429, seconds=60, retry_after=1)
             told = asyncio.ensure_future(here.ask("a"))
-            await until(lambda: events(api.requests)["refused"] == 1)
+            await until(lambda: here.desk.gate.limits.paused_until > 0)
+            await storm(api.url)
             assert await here.ask_all(4, "bc") == {200: 4}
             assert (await told)[0] == 200
         first, *later = [entry["t"] for entry in api.requests if entry["ev"] == "request"]
         assert min(later) >= first + 1.0
 
-    with FakeApiThread({"storm": {"status": 429, "seconds": 0.5, "retry_after": 1}}) as api:
+    with FakeApiThread() as api:
         run(scene)
 
 
@@ -220,7 +234,13 @@ def test_the_more_urgent_task_goes_first_and_its_agents_take_turns(tmp_path: Pat
                 here.desk.accounts.assign(agent_id, {"task_id": agent_id, "priority": priority})
             # The first answer teaches that there is one request for each 0.2 s.
             await ask(here, "z")
+            # None goes before all are in line.
+            gate = here.desk.gate
+            gate.limits.pause(gate.clock() + LIMIT_S)
             asked = [asyncio.ensure_future(ask(here, agent_id)) for agent_id in "aaabbbcc"]
+            await until(lambda: gate.describe()["waiting"] == len(asked))
+            gate.limits.paused_until = 0.0
+            gate._pump()
             await asyncio.gather(*asked)
         said = "".join(entry["step"]["text"] for entry in api.requests)
         assert said in ("zccababab", "zccbababa")
@@ -285,6 +305,7 @@ def test_a_stream_that_is_held_begins_with_pings_and_goes_on_with_the_answer(
     async def scene() -> None:
         patience = {"patience_s": 0.1, "ping_s": 0.1}
         async with world(tmp_path, api.url, desk=patience) as here:
+            await storm(api.url, seconds=2)
             status, text = await here.ask(stream=True)
         said = [line.removeprefix("event: ") for line in text.splitlines() if line[:6] == "event:"]
         pings = said.index("message_start")
@@ -293,7 +314,7 @@ def test_a_stream_that_is_held_begins_with_pings_and_goes_on_with_the_answer(
         assert set(said[:pings]) == {"ping"}
         assert said[-1] == "message_stop"
 
-    with FakeApiThread({"storm": {"seconds": 1.0}}) as api:
+    with FakeApiThread() as api:
         run(scene)
 
 
@@ -352,7 +373,7 @@ def test_a_late_refusal_of_the_old_key_says_nothing_of_the_new_one(tmp_path: Pat
 
     async def scene() -> None:
         async with world(tmp_path, api.url, source={"file": str(file)}) as here:
-            late = asyncio.ensure_future(here.ask("a", messages=scripted(error=401, delay=0.5)))
+            late = asyncio.ensure_future(here.ask("a", messages=scripted(error=401, delay=2.0)))
             await until(lambda: len(api.requests) > 0)
             assert await here.desk.source.renew(here.desk.source.current)
             await late
@@ -393,12 +414,12 @@ def test_a_key_that_nobody_renews_stops_everybody_after_one_request(tmp_path: Pa
 def test_a_key_that_was_rejected_for_a_moment_is_tried_again(tmp_path: Path) -> None:
     async def scene() -> None:
         async with world(tmp_path, api.url) as here:
-            here.desk.gate.breaker = Breaker(random.Random(0), probe_s=0.2)  # noqa: S311 - no secret
+            gate, clock = here.desk.gate, here.desk.gate.clock
+            gate.breaker = Breaker(random.Random(0), probe_s=60.0)  # noqa: S311 - no secret
             assert (await here.ask("a", messages=scripted(error=401)))[0] == 403
             assert (await here.ask("b"))[0] == 403
-            async with asyncio.timeout(LIMIT_S):
-                while (await here.ask("b"))[0] != 200:  # noqa: ASYNC110 - a probe tells nobody
-                    await asyncio.sleep(0.01)
+            gate.clock = lambda: clock() + 60.0
+            assert (await here.ask("b"))[0] == 200
             assert await here.ask_all(6) == {200: 6}
 
     with FakeApiThread() as api:
@@ -497,26 +518,28 @@ def test_a_request_that_cannot_be_booked_is_refused_and_not_sent(
 
 
 @pytest.mark.parametrize(
-    ("caps", "delay_s", "whole"),
+    ("caps", "whole"),
     [
         # Each answer has 15 tokens and costs 0.000105 dollars; at most it could be far more, but
         # for the time.
-        (Caps(tokens=40), 0.2, 3),
-        (Caps(dollars=0.0003), 0.2, 3),
-        (Caps(turns=4), 0.2, 4),
-        # Two answers are within it, three are not, however busy the machine.
-        (Caps(seconds=2.9), 1.0, 3),
+        (Caps(tokens=40), 3),
+        (Caps(dollars=0.0003), 3),
+        (Caps(turns=4), 4),
+        # Each answer takes a second, see below: two are within it, three are not.
+        (Caps(seconds=2.9), 3),
     ],
     ids=["tokens", "dollars", "turns", "seconds"],
 )
 def test_ten_agents_at_once_pass_the_fleets_budget_by_no_more_than_one_answer(
-    tmp_path: Path, caps: Caps, delay_s: float, whole: int
+    tmp_path: Path, caps: Caps, whole: int
 ) -> None:
-    say = scripted(text="hello", delay=delay_s)
+    say = scripted(text="hello", delay=0.2)
 
     async def scene() -> None:
         ten = "abcdefghij"
         async with world(tmp_path, api.url, agents=ten, budget=BudgetPlan(fleet=caps)) as here:
+            # Where seconds count, they go one by one: each takes one, however busy the machine.
+            here.desk.accounts._clock = lambda: float(len(api.requests))
             asked = asyncio.ensure_future(here.ask_all(20, ten, messages=say))
             await until(lambda: "budget" in here.waited_for() or asked.done())
             assert await asked == {200: whole, 402: 20 - whole}
@@ -678,6 +701,7 @@ def test_what_an_agents_requests_take_of_memory_together_has_a_limit(tmp_path: P
             loop = asyncio.get_running_loop()
             server = await loop.create_unix_server(GuardedServer(app.handle), path)
             async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as session:
+                await storm(api.url, seconds=2)
                 body = json.dumps(HELLO | {"x": "x" * 700})
 
                 async def ask() -> int:
@@ -689,5 +713,5 @@ def test_what_an_agents_requests_take_of_memory_together_has_a_limit(tmp_path: P
                 assert Counter(await asyncio.gather(*(ask() for _ in range(2)))) == {200: 2}
             server.close()
 
-    with FakeApiThread({"storm": {"seconds": 0.5}}) as api:
+    with FakeApiThread() as api:
         run(scene)

@@ -117,7 +117,7 @@ def test_requests_to_a_killed_process_fail_within_milliseconds(node: Node, other
         with pytest.raises(ActorLost) as caught:
             future.get(timeout=10)
         assert caught.value.maybe_executed
-    assert time.monotonic() - before < 1  # a few milliseconds on a quiet machine
+    assert time.monotonic() - before < 10  # of the 60 s it sleeps; milliseconds on a quiet machine
     until(lambda: not ref.is_alive())
     with pytest.raises(pykka.ActorDeadError):
         ref.tell(1)
@@ -154,13 +154,14 @@ def test_a_stop_passes_a_hundred_thousand_messages(node: Node, others: Others) -
     others.start("one")
     ref = node.ref(address("one", window=200_000))
     asleep = ref.proxy().sleep(1.5)
-    for number in range(100_000):
-        ref.tell(number)
+    nap = {"nap": 0.001}
+    for _ in range(100_000):
+        ref.tell(nap)
     stopping = ref.stop(block=False)
     asleep.get(timeout=20)
     before = time.monotonic()
     assert stopping.get(timeout=20)
-    assert time.monotonic() - before < 0.5  # 50 ms on a quiet machine
+    assert time.monotonic() - before < 15  # of 100 s of naps; 50 ms on a quiet machine
 
 
 class Collector(MailboxActor):

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,16 @@ def test_each_request_ends_once_when_the_other_end_falls(
 class Listener(MailboxActor):
     """Keeps what it is told, and knocks the teller out at a certain message."""
 
-    def __init__(self, teller: subprocess.Popen[str], how: signal.Signals, at: int) -> None:
+    def __init__(
+        self,
+        teller: subprocess.Popen[str],
+        how: signal.Signals,
+        at: int,
+        fell: threading.Event,
+    ) -> None:
         super().__init__()
         self.numbers: list[int] = []
+        self._fell = fell
         self._fall = (teller, how, at)
 
     def on_receive(self, message: Any) -> Any:
@@ -69,6 +77,7 @@ class Listener(MailboxActor):
         teller, how, at = self._fall
         if len(self.numbers) == at:
             teller.send_signal(how)
+            self._fell.set()
         return None
 
 
@@ -80,16 +89,19 @@ def test_what_a_sender_said_before_it_fell_is_whole_and_in_order(
 ) -> None:
     at = frame + random.Random(seed).randint(0, 300)  # noqa: S311 - repeatable, not secret
     argv = [sys.executable, str(TARGET), folder, "one", "1"]
-    node = Node("root", folder, limits=NodeLimits(ask_timeout_s=0.5, send_timeout_s=0.2))
+    # The other process may wait long for a processor before it says so much.
+    node = Node("root", folder, limits=NodeLimits(ask_timeout_s=60, send_timeout_s=0.2))
+    fell = threading.Event()
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        listener = Listener.start(process, how, at)
+        listener = Listener.start(process, how, at, fell)
         node.host(listener, actor_id="listener")
         try:
             told = node.ref(ADDRESS).proxy().tell_many(listener, 100_000, "n")
+            assert fell.wait(30)
             with pytest.raises((pykka.Timeout, pykka.ActorDeadError)):
-                told.get(timeout=5)
+                told.get(timeout=0.5 if how == signal.SIGSTOP else 5)
             came: Any = listener.ask("what came", timeout=5)
             assert len(came) >= at
             assert came == list(range(len(came)))

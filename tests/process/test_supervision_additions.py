@@ -215,28 +215,28 @@ def send(number: signal.Signals, *pidfds: int) -> None:
 
 
 def test_after_all_stood_still_together_nobody_is_killed() -> None:
-    with root_program("serve@0.8") as (root, pidfds):
+    with root_program("serve@3") as (root, pidfds):
         *ours, child = pidfds
         # The child first, for long enough that a ping is on its way when we are stopped.
         send(signal.SIGSTOP, child)
-        time.sleep(0.5)
+        time.sleep(2.0)
         send(signal.SIGSTOP, *ours)
-        time.sleep(1.5)
+        time.sleep(3.5)
         # We come first: our clock says that the child is late before it can say anything.
         send(signal.SIGCONT, *ours)
-        time.sleep(0.1)
-        send(signal.SIGCONT, child)
         assert root.stdout is not None
         assert root.stdout.readline() == "spared kid01\n"
-        assert not select.select([child], [], [], 1.6)[0], "it was killed for our own absence"
+        send(signal.SIGCONT, child)
+        assert not select.select([child], [], [], 5)[0], "it was killed for our own absence"
 
 
 def test_a_child_is_given_its_whole_time_anew_when_our_own_thread_was_late(
     forks: ForkServer, plant: Callable[..., Grove]
 ) -> None:
-    grove = plant(kid("a", "never_ready", start_timeout_s=0.4))
-    grove.until("starting", "a")
-    forks.reactor.call_later(0.05, lambda: time.sleep(0.8))
+    grove = plant(kid("a", "never_ready", start_timeout_s=2.0))
+    # Answered when the process is started: the wait for its readiness begins before our sleep.
+    grove.status("a")
+    forks.reactor.call_soon(lambda: time.sleep(1.5))
     spared = grove.until("spared", "a")
     assert spared.info["what"] == "its readiness"
     assert 0.5 < spared.info["away_s"] < LIMIT_S

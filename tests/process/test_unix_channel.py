@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import queue
@@ -533,7 +534,7 @@ def test_a_subscriber_that_stops_reading_slows_nobody_and_is_told_what_it_missed
             assert take(bob).payload["n"] == number
             longest_s = max(longest_s, time.monotonic() - start_s)
             assert take(server).payload["n"] == number
-        assert longest_s < 1.0  # 5 ms on a quiet machine; a held sender would wait for 5 s
+        assert longest_s < 4.0  # 5 ms on a quiet machine; a held sender would wait for 5 s
         missed = server.stats.dropped_slow_peer
         assert 0 < missed < taken
         letters = server.dead_letters.letters()
@@ -570,6 +571,8 @@ def test_a_client_of_a_hung_server_gets_an_error_and_goes_on_when_it_wakes(path:
 
 def test_closing_writes_out_what_a_reader_still_takes(path: str) -> None:
     server = serve(path)
+    # However slow the reader.
+    server._end._limits = dataclasses.replace(server._end._limits, flush_s=LIMIT_S)
     with Raw(path).hello("bob") as bob, ThreadPoolExecutor(1) as pool:
         for number in range(8):
             server.send(write("orchestrator", "bob", {"n": number, "x": "x" * (1 << 20)}))
@@ -719,7 +722,7 @@ def test_a_subscriber_whose_process_is_stopped_slows_nobody(path: str) -> None:
         assert events.get(timeout=LIMIT_S).name == "child"
         child.process.send_signal(signal.SIGSTOP)
         # A held sender would wait for 5 s.
-        assert longest_tell(alice, bob, 40, "x" * (1 << 20)) < 1.0
+        assert longest_tell(alice, bob, 40, "x" * (1 << 20)) < 4.0
         assert server.stats.dropped_slow_peer > 0
         assert "child" in server.peers()
 
@@ -731,7 +734,7 @@ def test_a_subscriber_whose_inbox_is_full_slows_nobody(path: str) -> None:
         UnixSocketChannel(path, name="alice") as alice,
         UnixSocketChannel(path, name="bob") as bob,
     ):
-        assert longest_tell(alice, bob, 200, "") < 1.0
+        assert longest_tell(alice, bob, 200, "") < 4.0
         wait_until(lambda: full.stats.dropped_inbox_full == 198)
         assert server.stats.dropped_slow_peer == 0
         assert [take(full).payload["n"] for _ in range(2)] == [0, 1]

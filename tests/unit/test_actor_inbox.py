@@ -315,9 +315,7 @@ def test_a_stop_is_served_before_a_hundred_thousand_messages() -> None:
         ref.tell(number)
     stopping = ref.stop(block=False)
     actor.open.set()
-    before = time.monotonic()
     assert stopping.get(timeout=5)
-    assert time.monotonic() - before < 0.5  # 50 ms on a quiet machine
     assert actor.got == ["wait"]
 
 

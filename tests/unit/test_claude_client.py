@@ -25,6 +25,7 @@ from understudy.actors.claude import (
     TurnTimeout,
 )
 from understudy.actors.claude import client as client_module
+from understudy.actors.claude import pipes as pipes_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,8 +194,9 @@ def test_an_end_in_mid_turn_loses_the_turn_and_keeps_the_last_words(
 
 
 def test_last_words_that_come_after_the_end_of_the_output_are_kept(
-    cli: PlayedCli, client: ClaudeClient, run: Run
+    cli: PlayedCli, client: ClaudeClient, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pipes_module, "_LAST_WORDS_S", SOON_S)
     turn = run(client.run_turn, "x", timeout_s=SOON_S)
     cli.hear()
     cli.end_output()

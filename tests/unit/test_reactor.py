@@ -40,10 +40,10 @@ def test_calls_come_in_order_in_the_reactors_thread(reactor: Reactor) -> None:
 def test_timers_come_by_their_time_and_a_cancelled_one_never(reactor: Reactor) -> None:
     seen: list[str] = []
     done = threading.Event()
-    reactor.call_later(0.04, done.set)
-    reactor.call_later(0.03, lambda: seen.append("late"))
-    reactor.call_later(0.02, lambda: seen.append("cancelled")).cancel()
-    reactor.call_later(0.01, lambda: seen.append("early"))
+    reactor.call_later(1.2, done.set)
+    reactor.call_later(0.9, lambda: seen.append("late"))
+    reactor.call_later(0.6, lambda: seen.append("cancelled")).cancel()
+    reactor.call_later(0.3, lambda: seen.append("early"))
     assert done.wait(LIMIT_S)
     assert seen == ["early", "late"]
 

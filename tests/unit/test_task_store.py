@@ -164,7 +164,7 @@ def test_ten_thousand_tasks_are_stored_in_a_second(store: TaskStore) -> None:
     tasks = [Task(description=f"task {i}", files=["a.py"]) for i in range(10_000)]
     started = time.perf_counter()
     store.add_many(tasks, "r")
-    assert time.perf_counter() - started < 2.0  # 0.06 s on the machine it was written on
+    assert time.perf_counter() - started < 20.0  # 0.06 s; one by one and synced it takes minutes
     assert len(store.unfinished()) == 10_000
 
 
