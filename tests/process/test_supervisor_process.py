@@ -331,7 +331,7 @@ def left_after(pidfds: dict[int, int], limit_s: float) -> list[int]:
     ]
 
 
-def test_a_killed_parent_leaves_no_process_for_a_second() -> None:
+def test_a_killed_parent_leaves_no_process_for_long() -> None:
     with root_program("serve", "deaf", "loop_that_is_stuck", "serve") as (root, pidfds):
         os.kill(root.pid, signal.SIGKILL)
         # They go by themselves: the fork server's net kills what is left after 2.5 s.
