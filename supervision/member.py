@@ -313,7 +313,7 @@ class SystemMember(MemberBase):
             running = self.run_actor(actor_class, args, kwargs, claimed, timeout_s)
         # Not asked for now: it may have stopped since, and be nobody's.
         address = running.address
-        self._tell_root("up", {"name": claimed["name"], "address": address.to_wire()})
+        self._tell_root("up", {"address": address.to_wire()})
         running.on_end(lambda end: self._tell_died(address, end))
         return running.ref
 

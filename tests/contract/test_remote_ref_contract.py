@@ -82,6 +82,9 @@ class Actor(MailboxActor):
     def unreadable(self) -> object:
         return UNREADABLE
 
+    def fail_unreadably(self) -> None:
+        raise KeyError(UNREADABLE)
+
     def on_receive(self, message: Any) -> Any:
         self.got.append(message)
         return message
@@ -222,6 +225,7 @@ def test_what_no_reader_can_take_is_an_error_for_who_waits_and_costs_nothing_els
         ref.ask(UNREADABLE, block=False),
         proxy.add(1, times=UNREADABLE),
         proxy.unreadable(),
+        proxy.fail_unreadably(),
     ]
     after = [ref.ask(number, block=False) for number in range(50)]
     for future in bad:
@@ -229,7 +233,15 @@ def test_what_no_reader_can_take_is_an_error_for_who_waits_and_costs_nothing_els
             future.get(timeout=5)
     assert pykka.get_all(before + after, timeout=5) == [*range(50), *range(50)]
     assert ref.is_alive()
-    assert pair.here.stats().malformed + pair.there.stats().malformed == 3
+    assert pair.here.stats().malformed + pair.there.stats().malformed == 4
+
+
+def test_a_control_call_that_no_reader_can_take_is_answered_so(pair: Pair) -> None:
+    pair.there.on_control("ping", lambda _peer, _incarnation, payload: payload)
+    with pytest.raises(DecodeError, match="hashable"):
+        pair.here.call("there", "ping", {"x": UNREADABLE}, timeout_s=5)
+    assert pair.here.call("there", "ping", {"x": 1}, timeout_s=5) == {"x": 1}
+    assert pair.there.stats().malformed == 1
 
 
 def test_a_tell_that_no_reader_can_take_is_counted_and_its_room_comes_back(pair: Pair) -> None:

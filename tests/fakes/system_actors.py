@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,12 @@ class Worker(Actor):
 
     def spawn_with(self, name: str, size_bytes: int) -> pykka.ActorRef[Any]:
         return self.system.spawn(Worker, b"x" * size_bytes, process=True, name=name)
+
+    def die_before_the_start(self, name: str) -> None:
+        """Take a name for a child as `spawn` does, and be killed before it asks for the start."""
+        system: Any = self.system
+        with system._claimed(Worker, name, process=True):
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def find(self, name: str) -> pykka.ActorRef[Any]:
         return self.system.find(name)

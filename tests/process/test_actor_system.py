@@ -234,6 +234,16 @@ def test_children_end_with_their_parent(system: ActorSystem) -> None:
     eventually(lambda: not (child.is_alive() or grandchild.is_alive()))
 
 
+def test_a_child_whose_parent_is_killed_before_its_start_leaves_no_name(
+    system: ActorSystem,
+) -> None:
+    parent = system.spawn(Worker, process=True, name="parent", restart="permanent")
+    with pytest.raises(ActorRestarted):
+        get(parent.proxy().die_before_the_start("child"))
+    eventually(lambda: system.names() == ["parent"])
+    assert get(system.spawn(Worker, process=True, name="child").proxy().incarnation()) == 1
+
+
 def test_all_are_stopped_children_first_and_the_latest_first(system: ActorSystem) -> None:
     first = system.spawn(Worker, process=True, name="first")
     second = system.spawn(Worker, name="second")
