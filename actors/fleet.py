@@ -17,6 +17,7 @@ import pykka
 from understudy.transport import Agent2AgentProtocol, UnixSocketChannel
 
 from .bus_losses import BusLosses
+from .collector import collector_paused
 from .egress.plan import prepare_ways
 from .errors import FleetStopped, MachineNotReady
 from .fleet_places import ORCHESTRATOR, FleetBase, FleetPlaces, Upstream
@@ -328,11 +329,12 @@ class Fleet:
     def recover(self) -> list[TaskHandle]:
         """Take up the unfinished tasks of an earlier service."""
         assert self.store is not None
-        rows = self.store.recover(self._filed_under, self.settings.supervision.max_attempts)
-        tasks = [(row.task, row.attempts) for row in rows]
-        handles = [TaskHandle(row.task_id, self.cancel) for row in rows]
-        may_have_run = [row.task_id for row in rows if row.may_have_run]
-        self._ask("recover", tasks, handles, may_have_run)
+        with collector_paused():
+            rows = self.store.recover(self._filed_under, self.settings.supervision.max_attempts)
+            tasks = [(row.task, row.attempts) for row in rows]
+            handles = [TaskHandle(row.task_id, self.cancel) for row in rows]
+            may_have_run = [row.task_id for row in rows if row.may_have_run]
+            self._ask("recover", tasks, handles, may_have_run)
         self._keeper.look()  # a task may be poison now
         return handles
 

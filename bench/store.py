@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import multiprocessing
+import os
 import statistics
 import tempfile
 import threading
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bench.model import Question
+from understudy.actors.collector import collector_paused
 from understudy.actors.handle import TaskHandle
 from understudy.actors.task_book import TaskBook
 from understudy.actors.tasks.queue import TaskQueue
@@ -24,6 +28,7 @@ from understudy.actors.tasks.task import Task, TaskResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from multiprocessing.connection import Connection
 
 _RUN = "service"
 _DISPATCHES = 10_000
@@ -80,10 +85,11 @@ def fill(folder: Path, count: int) -> float:
 def recover(book: TaskBook, store: TaskStore) -> float:
     """Seconds until all that a dead service left is queued again."""
     started = time.perf_counter()
-    rows = store.recover(_RUN, 3)
-    handles = [TaskHandle(row.task_id, lambda _: False) for row in rows]
-    may_have_run = [row.task_id for row in rows if row.may_have_run]
-    book.recover([(row.task, row.attempts) for row in rows], handles, may_have_run=may_have_run)
+    with collector_paused():
+        rows = store.recover(_RUN, 3)
+        handles = [TaskHandle(row.task_id, lambda _: False) for row in rows]
+        may_have_run = [row.task_id for row in rows if row.may_have_run]
+        book.recover([(row.task, row.attempts) for row in rows], handles, may_have_run=may_have_run)
     return time.perf_counter() - started
 
 
@@ -94,7 +100,7 @@ def timed(times: list[float], work: Callable[[], object]) -> None:
     times.append((time.perf_counter() - started) * 1000)
 
 
-def dispatch(book: TaskBook) -> tuple[list[float], list[float]]:
+def dispatch(book: TaskBook, per_s: float) -> tuple[list[float], list[float]]:
     """Milliseconds of each hand-over and of each result."""
     given: list[float] = []
     finished: list[float] = []
@@ -104,7 +110,9 @@ def dispatch(book: TaskBook) -> tuple[list[float], list[float]]:
         assert picked is not None
         book.start(picked[0], picked[1], gives_up_at=1e12, incarnation=1)
 
-    for _ in range(_DISPATCHES):
+    started = time.perf_counter()
+    for number in range(_DISPATCHES):
+        time.sleep(max(0.0, started + number / per_s - time.perf_counter()))
         timed(given, give)
         (task_id,) = book.running
         result = TaskResult(task_id, "agent_000", "success", {"output": "done"})
@@ -112,6 +120,32 @@ def dispatch(book: TaskBook) -> tuple[list[float], list[float]]:
     for _ in range(_IN_FLIGHT):
         timed(given, give)
     return given, finished
+
+
+def give_out_and_die(folder: Path, per_s: float, pipe: Connection) -> None:
+    """Start with all that waits, give some of it out, and end as a crash does."""
+    with open_book(folder) as (book, store):
+        started_s = recover(book, store)
+        given, finished = dispatch(book, per_s)
+        found = {"dispatch_ms": spread(given), "result_ms": spread(finished)}
+        pipe.send({"start_with_all_waiting_s": round(started_s, 2), **found})
+        # Nothing is parked, closed or moved from the log.
+        os._exit(1)
+
+
+def in_a_process(
+    work: Callable[[Path, float, Connection], None], folder: Path, per_s: float
+) -> dict[str, object]:
+    """What it sends before it dies."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=work, args=(folder, per_s, theirs))
+    process.start()
+    theirs.close()
+    with ours:
+        found: dict[str, object] = ours.recv()
+    process.join()
+    return found
 
 
 def spread(times: list[float]) -> dict[str, float]:
@@ -163,24 +197,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.store", description=__doc__)
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, help="where the store is made; a disk that counts")
+    parser.add_argument(
+        "--per-s", type=float, default=math.inf, help="tasks given out a second; without: no rest"
+    )
     parser.add_argument("--flat", action="store_true", help="one line, names with a dot")
     args = parser.parse_args()
-    found = measure(args.tasks, args.folder)
+    found = measure(args.tasks, args.folder, args.per_s)
     print(json.dumps(flat(found)) if args.flat else json.dumps(found, indent=1))
 
 
-def measure(tasks: int, folder: Path | None) -> dict[str, object]:
-    """All of it."""
+def measure(tasks: int, folder: Path | None, per_s: float) -> dict[str, object]:
+    """All of it, with so many tasks given out a second."""
     found: dict[str, object] = {"tasks": tasks}
     with tempfile.TemporaryDirectory(prefix="us-bench-", dir=folder) as name:
         singles, many = Path(name, "singles"), Path(name, "many")
         found["submitted_per_s"] = round(submit_one_by_one(singles))
         found["submitted_together_per_s"] = round(fill(many, tasks))
-        with open_book(many) as (book, store):
-            found["start_with_all_waiting_s"] = round(recover(book, store), 2)
-            given, finished = dispatch(book)
-            found["dispatch_ms"], found["result_ms"] = spread(given), spread(finished)
-        # Left as a crash leaves it: some are in flight, nothing was parked.
+        found |= in_a_process(give_out_and_die, many, per_s)
         started = time.perf_counter()
         with open_book(many) as (book, store):
             recover(book, store)

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x55647374
 _BUSY_TIMEOUT_S = 10.0
 _BUSY_PAUSE_S = 0.01
-# A checkpoint costs milliseconds: a fleet makes them beside its writer (`StoreFile.checkpoint`),
-# so the writer itself does so only where nobody else does. 16,000 pages are 64 MB.
-_CHECKPOINT_PAGES = 16_000
-# What one large transaction leaves of the write-ahead log; without it the file keeps its peak.
-_MAX_WAL_BYTES = 16 << 20
+# Of a new file. A change of one row writes the whole page that it is on to the log, some ten of
+# them for each task that is given out: with SQLite's 4,096 the log grew three times as fast.
+_PAGE_BYTES = 1024
+# A checkpoint costs up to a second: a fleet makes them beside its writer, earlier than at this
+# length of the log (`StoreFile.checkpoint`); the writer itself does so only where nobody else does.
+_WRITERS_LOG_BYTES = 1 << 30
 
 
 class StoreError(AgentError):
@@ -60,13 +61,14 @@ def open_database(path: Path) -> sqlite3.Connection:
             path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         try:
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             # Survives the death of this process at any moment; a power cut may cost the last
             # moments, but never the file.
             _use_wal(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-            connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")
+            pages = _WRITERS_LOG_BYTES // _pragma(connection, "page_size")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
             _migrate(connection, path)
         except BaseException:
             connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-# 16 MB, as much as is kept of the log's file when it begins anew.
-_LONG_LOG_PAGES = 4_000
+# SQLite's write-ahead log is moved into the file itself when it is longer than the first of these,
+# and the second for each row that was written since the last call: to move it slows the writer
+# down, so it waits for a calmer moment, until it is longer than the third.
+_LONG_LOG_BYTES = 16 << 20
+_MORE_PER_ROW_BYTES = 1 << 20
+_LONGEST_LOG_BYTES = 512 << 20
+# Each row is some four pages of the log: moved while the writer waits, within milliseconds.
+_FEW_ROWS = 200
+_MOST_MOVES = 4
+# A sync, too, slows the writer down: not while more than this is written between two calls.
+_CALM_ROWS = 100
 
 
 class StoreFile:
@@ -32,6 +42,8 @@ class StoreFile:
         self._connection: sqlite3.Connection | None = open_database(path)
         self._beside: sqlite3.Connection | None = None
         self._beside_lock = threading.Lock()
+        self._log = path.with_name(f"{path.name}-wal")
+        self._rows_written = self._rows_seen = self._rows_synced = 0
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""
@@ -43,30 +55,44 @@ class StoreFile:
                     connection.close()
 
     def checkpoint(self) -> None:
-        """Move what was written from the log into the file itself, beside the writer.
+        """Bring what was written to the disk, and a long log into the file itself.
 
-        The writer is held back for the end of a long log alone, for two syncs of the disk. Takes
-        as long as the disk does: not for a thread that others wait for.
+        To be called now and then. Takes as long as the disk does, beside the writer: not for a
+        thread that others wait for. The writer is held back for the end of a long log alone.
         """
         with self._beside_lock, store_errors(self._path):
             if self._connection is None:
                 return
-            if self._beside is None:
-                self._beside = sqlite3.connect(self._path, check_same_thread=False)
-            if _move(self._beside) < _LONG_LOG_PAGES:
-                return
-            # What was written meanwhile keeps the log from beginning anew: the little that it is
-            # is moved while nothing is written, or the writer would have to move it all one day.
+            written = self._rows_written
+            fresh, self._rows_seen = written - self._rows_seen, written
+            allowed = _LONG_LOG_BYTES + fresh * _MORE_PER_ROW_BYTES
+            if self._log.stat().st_size > min(allowed, _LONGEST_LOG_BYTES):
+                self._move_log()
+            elif fresh <= _CALM_ROWS and written > self._rows_synced:
+                _sync(self._log)
+                self._rows_synced = written
+
+    def _move_log(self) -> None:
+        if self._beside is None:
+            # Whoever reads or writes in another process is not waited for: the writer would be too.
+            self._beside = sqlite3.connect(self._path, timeout=0.0, check_same_thread=False)
+        for _ in range(_MOST_MOVES):
+            before = self._rows_written
+            self._beside.execute("PRAGMA wal_checkpoint(PASSIVE)")
             with self._lock:
-                _move(self._beside)
+                if self._rows_written - before <= _FEW_ROWS:
+                    _begin_anew(self._beside, self._opened())
+                    return
 
     @contextlib.contextmanager
     def write(self) -> Generator[sqlite3.Connection]:
         """All that is written inside is there when it ends, or nothing of it."""
         with self._lock, store_errors(self._path):
             connection = self._opened()
+            before = connection.total_changes
             with transaction(connection):
                 yield connection
+            self._rows_written += connection.total_changes - before
 
     def read(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """The rows of one query."""
@@ -87,10 +113,25 @@ class StoreFile:
         return self._connection
 
 
-def _move(connection: sqlite3.Connection) -> int:
-    """Move the log into the file as far as nobody needs it; its length in pages."""
-    _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    return int(pages)
+def _begin_anew(beside: sqlite3.Connection, writer: sqlite3.Connection) -> None:
+    """Move what is left of the log, and write the first page of a new one.
+
+    SQLite syncs that page, for the file's sake, and the writer forgets what it had read: it would
+    be the next caller's to wait for.
+    """
+    busy, _, _ = beside.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if not busy:
+        (version,) = writer.execute("PRAGMA user_version").fetchone()
+        writer.execute(f"PRAGMA user_version = {version}")
+
+
+def _sync(log: Path) -> None:
+    # SQLite has no locks on this file, so that to close it here drops none.
+    descriptor = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def pack(data: dict[str, Any]) -> bytes:
