@@ -77,7 +77,9 @@ class Actor(MailboxActor):
         if message.__class__ is dict:
             # Pykka's messages to itself, which it looks for first, are no dicts.
             answer = self.on_receive(message)
-            self._take_told()
+            # An answer goes out before others are taken.
+            if cast("Any", self.actor_inbox).reply is None:
+                self._take_told()
             return answer
         if message.__class__ is not Notice:
             return super()._handle_receive(message)

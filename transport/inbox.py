@@ -47,6 +47,9 @@ class ActorInbox(Waiter):
         name: how errors call it.
         dead_letters: for what nobody will take out.
         clock: monotonic seconds.
+
+    Attributes:
+        reply: takes the answer to the message in hand; None for one that is not asked.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class ActorInbox(Waiter):
         self._is_closed = False
         self._is_entered = False
         self._slot = Envelope[Any](None)
-        self._reply: Any = None
+        self.reply: Any = None
         self._record: Any = None
         self._room = threading.Condition(threading.Lock())
         self.blocked = False
@@ -192,7 +195,7 @@ class ActorInbox(Waiter):
 
     def get(self) -> Envelope[Any]:
         """Wait for the next message, and take it out."""
-        self._record = self._reply = None
+        self._record = self.reply = None
         if not self._is_entered:
             self._is_entered = True
             waiting.enter_actor(self)
@@ -208,7 +211,7 @@ class ActorInbox(Waiter):
             slot.reply_to = None
             if item.__class__ is not list:
                 if item.__class__ is Envelope:
-                    self._reply = item.reply_to
+                    self.reply = item.reply_to
                     local: Envelope[Any] = item
                     return local
                 slot.message = item
@@ -231,7 +234,7 @@ class ActorInbox(Waiter):
             self._note_expired(record)
             return False
         self._record = record
-        self._reply = self._slot.reply_to = record[0].reply(record[4], record[5])
+        self.reply = self._slot.reply_to = record[0].reply(record[4], record[5])
         return True
 
     def _rest(self) -> None:
@@ -248,11 +251,10 @@ class ActorInbox(Waiter):
     def told(self) -> deque[Any]:
         """What waits, for an actor that takes told messages out by itself, from the left.
 
-        Nothing when the message in hand is asked, whose answer is to go out first; nor when others
-        take out as well, or by an order of their own.
+        Nothing when others take out as well, or by an order of their own.
         """
         waits = self._ordinary
-        if self._reply is not None or self._drops or isinstance(waits, PriorityQueue):
+        if self._drops or isinstance(waits, PriorityQueue):
             return _NOTHING
         return waits
 
@@ -272,7 +274,7 @@ class ActorInbox(Waiter):
 
     def fail_current(self, error: Exception) -> None:
         """Answer the request in hand, which the actor will not come to answer."""
-        reply, self._reply = self._reply, None
+        reply, self.reply = self.reply, None
         if reply is not None:
             reply.set_exception((type(error), error, None))
 

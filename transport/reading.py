@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Body = bytes | bytearray | memoryview
 
-_FAULTS = (TypeError, ValueError, RecursionError, MemoryError, msgspec.MsgspecError)
+FAULTS = (TypeError, ValueError, RecursionError, MemoryError, msgspec.MsgspecError)
 """What a reader raises at what it cannot take."""
 
 UNREADABLE: Any = object()
@@ -34,7 +34,7 @@ def decode(codec: Codec, body: Body) -> list[Any]:
     """
     try:
         records = codec.decode(body)
-    except _FAULTS as error:
+    except FAULTS as error:
         records = _decode_odd(codec, body, error)
     if not isinstance(records, list):
         raise DecodeError(f"the body is {type(records).__name__}, not an array of records")
@@ -47,14 +47,14 @@ def _decode_odd(codec: Codec, body: Body, fault: Exception) -> Any:
         raise DecodeError(_words(fault)) from fault
     try:
         return codec.decode_odd(body)
-    except _FAULTS:
+    except FAULTS:
         return _one_by_one(codec, body, fault)
 
 
 def _one_by_one(codec: Codec, body: Body, fault: Exception) -> list[Any]:
     try:
         parts = _items(bytes(body))
-    except (*_FAULTS, msgpack.UnpackException) as error:
+    except (*FAULTS, msgpack.UnpackException) as error:
         raise DecodeError(_words(fault)) from error
     return [_record(codec, part, len(body) // len(parts)) for part in parts]
 
@@ -65,7 +65,7 @@ def _record(codec: Codec, part: bytes, size_bytes: int) -> Any:
         return record
     try:
         fields = [_read(codec, field)[0] for field in _items(part)]
-    except (*_FAULTS, msgpack.UnpackException):
+    except (*FAULTS, msgpack.UnpackException):
         fields = []
     return [UNREADABLE, fields, size_bytes, _words(why)]
 
@@ -74,11 +74,11 @@ def _read(codec: Codec, part: bytes) -> tuple[Any, Exception | None]:
     """The value, or None and why there is none."""
     try:
         return codec.decode(part), None
-    except _FAULTS as error:
+    except FAULTS as error:
         why = error
     try:
         return codec.decode_odd(part), None
-    except _FAULTS:
+    except FAULTS:
         return None, why
 
 

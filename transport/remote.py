@@ -185,8 +185,13 @@ class RemoteRef(pykka.ActorRef[Any]):
             future.fail(DeadlockError((*chain[chain.index(self.address.key) :], self.address.key)))
         else:
             self.send_ask(message, future, deadline_s, chain, now=block)
+        if not block:
+            return future
+        if not future.done and not waiting.is_observed():
+            # As `get` does, without its look for others that wait: nobody else has this future.
+            self.wait(future, deadline_s)
         # The deadline is the timeout.
-        return future.get() if block else future
+        return future.get()
 
     def send_ask(
         self,

@@ -44,10 +44,10 @@ EXT_REF = 1
 
 CodecName = Literal["msgspec", "msgpack"]
 
-_LENGTH = struct.Struct(">I")
+LENGTH = struct.Struct(">I")
 HEAD = struct.Struct(">IBI")
 ARRAY_32 = 0xDD
-HEAD_BYTES = HEAD.size - _LENGTH.size
+HEAD_BYTES = HEAD.size - LENGTH.size
 BUFFER_BYTES = 256 << 10
 _KEPT_BYTES = 2 << 20
 """Memory of a large body up to this size serves the next one too: taking new memory and clearing it
@@ -205,15 +205,10 @@ class FrameBuffer:
             large, self.large = self.large, None
             self.room = self._view
             return (large,)
-        if not self._end and count > _LENGTH.size:
-            # One whole frame and no more is the rule where somebody waits for an answer.
-            (size,) = _LENGTH.unpack_from(self._buffer)
-            if size + _LENGTH.size == count and size <= self._max_frame_bytes:
-                return (self._view[_LENGTH.size : count],)
         self._end += count
         bodies: list[memoryview] = []
-        while self._end - self._start >= _LENGTH.size:
-            (size,) = _LENGTH.unpack_from(self._buffer, self._start)
+        while self._end - self._start >= LENGTH.size:
+            (size,) = LENGTH.unpack_from(self._buffer, self._start)
             if size > self._max_frame_bytes:
                 if not bodies:
                     raise FrameTooLarge(size, self._max_frame_bytes)
