@@ -25,6 +25,15 @@ def await_file(folder: str, name: str) -> None:
         time.sleep(0.002)
 
 
+class Held(Actor):
+    """Answers with the message; one that names a file waits until it is there."""
+
+    def on_receive(self, message: Any) -> Any:
+        if "until" in message:
+            await_file(*os.path.split(message["until"]))
+        return message
+
+
 class Worker(Actor):
     """Does what it is told, by proxy."""
 

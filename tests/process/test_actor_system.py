@@ -20,6 +20,7 @@ from fakes.system_actors import (
     Choosy,
     CountsStarts,
     Failing,
+    Held,
     HoldsALock,
     Plain,
     SaysGoodbye,
@@ -113,6 +114,18 @@ def down_of(system: ActorSystem, ref: pykka.ActorRef[Any]) -> queue.SimpleQueue[
 
 
 # -- spawning -------------------------------------------------------------------------------------
+
+
+def test_an_answer_does_not_wait_for_what_was_told_behind_its_question(
+    system: ActorSystem, tmp_path: Path
+) -> None:
+    ref = system.spawn(Held, process=True)
+    ref.tell({"until": str(tmp_path / "first")})
+    asked = ref.ask({"answer": 7}, block=False)
+    ref.tell({"until": str(tmp_path / "second")})
+    (tmp_path / "first").touch()
+    assert asked.get(timeout=LIMIT_S) == {"answer": 7}
+    (tmp_path / "second").touch()
 
 
 def test_an_actor_has_a_process_of_its_own_when_asked_for(system: ActorSystem) -> None:

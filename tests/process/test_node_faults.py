@@ -27,6 +27,7 @@ from understudy.transport import (
     Address,
     MailboxActor,
     MailboxFull,
+    MailboxSpec,
     Node,
     NodeLimits,
     PeerTooSlow,
@@ -84,6 +85,12 @@ def _node(folder: str, others: Others) -> Iterator[Node]:
     yield node
     node.close()
     pykka.ActorRegistry.stop_all(timeout=5)
+
+
+class Narrow(MailboxActor):
+    """Has room for two messages of 600 bytes."""
+
+    mailbox = MailboxSpec(max_bytes=1_000)
 
 
 def address(name: str, *, window: int = 4096, block_s: float = 5.0) -> Address:
@@ -330,6 +337,7 @@ def test_bytes_that_trickle_in_one_by_one_are_understood(node: Node, collector: 
     assert collector.got == ["a", "b"]
 
 
+@pytest.mark.parametrize("is_alone", [False, True], ids=["in a frame", "alone"])
 @pytest.mark.parametrize(
     "record",
     [[], [wire.TELL], [wire.TELL, ["x"], 0, 1], [wire.TELL, "c", 77, 1], [wire.TELL, "c", 1, 5],
@@ -339,13 +347,48 @@ def test_bytes_that_trickle_in_one_by_one_are_understood(node: Node, collector: 
     ids=str,
 )  # fmt: skip
 def test_a_malformed_record_is_counted_and_its_neighbours_arrive(
-    node: Node, collector: Collector, record: Any
+    node: Node, collector: Collector, record: Any, is_alone: bool
 ) -> None:
+    records = [[wire.TELL, "c", 0, "before"], record, [wire.TELL, "c", 0, "after"]]
     with Raw(node, "raw") as raw:
-        raw.say([wire.TELL, "c", 0, "before"], record, [wire.TELL, "c", 0, "after"])
+        for frame in [[one] for one in records] if is_alone else [records]:
+            raw.say(*frame)
         until(lambda: len(collector.got) == 2)
     assert collector.got == ["before", "after"]
     assert node.stats().malformed == 1
+
+
+def test_an_answer_that_nobody_waits_for_is_counted(node: Node, collector: Collector) -> None:
+    with Raw(node, "raw") as raw:
+        raw.say([wire.REPLY, 5, "alone"])
+        raw.say([wire.REPLY, 6, "among others"], [wire.TELL, "c", 0, "after"])
+        until(lambda: collector.got == ["after"])
+    assert node.stats().late == 2
+
+
+def test_a_message_alone_gives_back_the_bytes_of_its_frame(node: Node) -> None:
+    narrow = Narrow.start()
+    node.host(narrow, actor_id="n")
+    message = [wire.TELL, "n", 0, "x" * 600]
+    size_bytes = len(msgpack.packb([message]))
+    with Raw(node, "raw") as raw:
+        assert raw.heard()[0] == wire.HELLO
+        raw.say(message)
+        assert raw.heard() == [wire.CREDIT, "n", 1, size_bytes]
+
+
+def test_a_whole_frame_over_the_limit_ends_the_connection(folder: str) -> None:
+    node = Node("small", folder, limits=NodeLimits(max_frame_bytes=9_999))
+    ref = Collector.start()
+    node.host(ref, actor_id="c")
+    with Raw(node, "raw") as raw:
+        assert raw.heard()[0] == wire.HELLO
+        raw.say([wire.TELL, "c", 0, "x" * 10_000])
+        assert raw.ended()
+    until(lambda: node.stats().oversize_frames == 1)
+    assert ref.proxy().got.get(timeout=5) == []
+    node.close()
+    ref.stop()
 
 
 def test_kinds_and_fields_of_a_later_version_are_skipped(node: Node, collector: Collector) -> None:
