@@ -66,11 +66,13 @@ class StoreFile:
             written = self._rows_written
             fresh, self._rows_seen = written - self._rows_seen, written
             allowed = _LONG_LOG_BYTES + fresh * _MORE_PER_ROW_BYTES
-            if self._log.stat().st_size > min(allowed, _LONGEST_LOG_BYTES):
-                self._move_log()
-            elif fresh <= _CALM_ROWS and written > self._rows_synced:
-                _sync(self._log)
-                self._rows_synced = written
+            # Where somebody has removed the files of an open store there is nothing to save.
+            with contextlib.suppress(FileNotFoundError):
+                if self._log.stat().st_size > min(allowed, _LONGEST_LOG_BYTES):
+                    self._move_log()
+                elif fresh <= _CALM_ROWS and written > self._rows_synced:
+                    _sync(self._log)
+                    self._rows_synced = written
 
     def _move_log(self) -> None:
         if self._beside is None:

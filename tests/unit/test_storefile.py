@@ -158,3 +158,9 @@ def test_much_that_is_written_is_synced_when_it_is_over(
     assert syncs == []
     file.checkpoint()
     assert len(syncs) == 1
+
+
+def test_files_that_somebody_removed_are_no_error(file: StoreFile, tmp_path: Path) -> None:
+    log(tmp_path).unlink()
+    write(file)
+    file.checkpoint()
