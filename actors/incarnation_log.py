@@ -35,6 +35,7 @@ class IncarnationLog:
         self._wall = wall
         self._table = store.incarnations
         self._run_id = run_id
+        self._is_missing = False
         self.first = self._table.take_over(run_id)
 
     def note(self, event: ChildEvent) -> None:
@@ -45,16 +46,24 @@ class IncarnationLog:
             elif event.kind == "exited" and event.reason is not None:
                 reason = _why(event.reason)
                 self._table.ended(self._run_id, event.child_id, event.incarnation, reason)
-        except StoreError:
-            _log.exception("%s of %s is not on record", event.kind, event.child_id)
+        except StoreError as error:
+            self._miss(event.child_id, event.kind, error)
         self.say(event.child_id, event.kind, _words(event))
 
     def say(self, name: str, kind: str, text: str) -> None:
         """Add an event of that child, from any thread; `understudy logs NAME` shows it."""
         try:
             self._store.event(None, name, self._wall(), kind, text)
-        except StoreError:
-            _log.exception("%s of %s is not on record", kind, name)
+        except StoreError as error:
+            self._miss(name, kind, error)
+        else:
+            self._is_missing = False
+
+    def _miss(self, name: str, kind: str, error: StoreError) -> None:
+        """Say what is not on record; for a disk that fails on and on once is enough for people."""
+        level = logging.DEBUG if self._is_missing else logging.ERROR
+        self._is_missing = True
+        _log.log(level, "%s of %s is not on record: %s", kind, name, error)
 
 
 def _why(reason: ExitReason) -> str:

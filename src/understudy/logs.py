@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING
 
 from understudy.actors.printable import printable
@@ -34,10 +35,31 @@ class _Brief(_Plain):
         return text
 
 
+class _File(logging.FileHandler):
+    """Says once, in a line, that it cannot write; logging itself prints a traceback each time."""
+
+    _is_told = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # the file is opened with the first record
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as above
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._is_told:
+            self._is_told = True
+            why = error.strerror or error
+            sys.stderr.write(f"understudy: the log {self.baseFilename} lacks records: {why}\n")
+
+
 def configure_logging(folder: Path, level: str, *, on_stderr: int) -> None:
     """Log to `folder/understudy.log` from `level` up, and to standard error from `on_stderr` up."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = logging.FileHandler(folder / "understudy.log", encoding="utf-8", delay=True)
+    file = _File(folder / "understudy.log", encoding="utf-8", delay=True)
     file.setFormatter(_Plain(_FORMAT))
     file.setLevel(level)
     stderr = logging.StreamHandler()

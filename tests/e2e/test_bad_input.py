@@ -179,11 +179,13 @@ def test_a_socket_that_another_service_answers_on_is_told(program: Program, tmp_
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_is_told(program: Program, small_disk: Path) -> None:
-    (small_disk / "filler").write_bytes(b"x" * (small_disk_free(small_disk) - 100_000))
+@pytest.mark.parametrize("left_bytes", [0, 10_000, 50_000, 100_000, 200_000])
+def test_a_full_disk_is_told(program: Program, small_disk: Path, left_bytes: int) -> None:
+    (small_disk / "filler").write_bytes(b"x" * (small_disk_free(small_disk) - left_bytes))
     done = program.run("run", "x", "--fake", "--set", f"storage.state_dir={small_disk}")
-    assert done.code != 0
-    assert "space" in done.err or "full" in done.err
+    assert done.code == 3
+    assert "full" in done.err
+    assert "defect" not in done.err
 
 
 def small_disk_free(path: Path) -> int:

@@ -45,10 +45,18 @@ def test_each_life_of_a_child_is_on_record_with_its_reason(store: TaskStore) -> 
     assert IncarnationLog(store, "service").first == 2
 
 
-def test_a_disk_that_fails_does_not_keep_an_agent_from_starting(store: TaskStore) -> None:
+def test_a_disk_that_fails_does_not_keep_an_agent_from_starting_and_is_told_once(
+    store: TaskStore, caplog: pytest.LogCaptureFixture
+) -> None:
     lives = IncarnationLog(store, "service")
     store.close()
-    lives.note(ChildEvent("agent_000", "starting", 1))
+    with caplog.at_level("INFO"):
+        for number in (1, 2, 3):
+            lives.note(ChildEvent("agent_000", "starting", number))
+    (told,) = caplog.records
+    assert told.levelname == "ERROR"
+    assert "starting of agent_000 is not on record: task store" in told.getMessage()
+    assert told.exc_info is None
 
 
 def unfinished(tmp_path: Path, store: TaskStore, *, damaged: bool = False) -> Path:

@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 a task failed, 2 usage or configuration, 3 the machine is 
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
 import os
 import sys
@@ -76,6 +77,8 @@ _COMMANDS = {
     "config": "settings:config",
     "fake-api": "machine:fake_api",
 }
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class _Lazy(click.Group):
@@ -171,6 +174,10 @@ def _judge(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.filename:
         mend = "mend it, or name another folder (storage.*)"
         return f"{error.filename}: {error.strerror}; {mend}", NOT_READY
+    if isinstance(error, OSError) and error.errno in _FULL:
+        # A write names no file.
+        mend = "free some space, or name other folders (storage.*)"
+        return f"the disk is full ({error.strerror}); {mend}", NOT_READY
     return _defect(), TASK_FAILED
 
 
