@@ -28,7 +28,7 @@ _SEND_BUFFER_BYTES = 1 << 20
 """Wanted of the kernel, which gives twice net.core.wmem_max at most: 416 KiB as a rule, and the 208
 of a socket that nobody asks for. A message of 1 MiB then goes in fewer parts, for each of which the
 other end is waited for: 5.4 instead of 2.0 GB/s (bench/README.md, W2b)."""
-_HEAD_BYTES = LENGTH.size
+_LENGTH_BYTES = LENGTH.size
 _length_of = LENGTH.unpack_from
 _LAST_READS = 16
 """A socket's buffer is less; its owner may still be writing."""
@@ -63,7 +63,7 @@ class SocketSession(Session):
         self._poller = poller
         self._on_end = on_end
         self._buffer = FrameBuffer(owner.limits.max_frame_bytes)
-        self._most_bytes = owner.limits.max_frame_bytes + _HEAD_BYTES
+        self._most_bytes = owner.limits.max_frame_bytes + _LENGTH_BYTES
         self._unsent: deque[memoryview] = deque()
         self._unsent_bytes = 0
         self._high_bytes = owner.limits.high_water_bytes
@@ -89,11 +89,11 @@ class SocketSession(Session):
         room = self._buffer.room
         try:
             count = self._recv_into(room or self._buffer.space())
-            if room is not None and _HEAD_BYTES < count <= self._most_bytes:
+            if room is not None and _LENGTH_BYTES < count <= self._most_bytes:
                 (size_bytes,) = _length_of(room)
-                if size_bytes + _HEAD_BYTES == count:
+                if size_bytes + _LENGTH_BYTES == count:
                     # One whole frame and no more: the rule where somebody waits for an answer.
-                    self.take(room[_HEAD_BYTES:count])
+                    self.take(room[_LENGTH_BYTES:count])
                     return
             self._take_part(count)
         except (OSError, FrameTooLarge, DecodeError) as error:
